@@ -1,0 +1,1 @@
+"""The playground for adaptive decoding: prompt → decoding → trace → heatmap → vote → training → checkpoint."""
