@@ -11,8 +11,8 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 FORMAT = "trace/1"
@@ -134,6 +134,12 @@ class Trace:
         """The steps that are drawn on the page: all but the end token."""
         return self.steps[:-1] if self.stop == "end" else self.steps
 
+    def with_steps(self, steps: Iterable[TokenStep], stop: Stop, timings: Mapping[str, float] | None = None) -> Trace:
+        """This trace with these steps; its text is theirs joined."""
+        steps = tuple(steps)
+        text = "".join(step.text for step in steps)
+        return replace(self, steps=steps, text=text, stop=stop, timings=dict(timings or {}))
+
     def _record(self) -> dict[str, Any]:
         record: dict[str, Any] = {"format": FORMAT}
         for f in fields(self):
@@ -166,6 +172,34 @@ class Trace:
         if "id" in record and record["id"] != trace.id:
             raise ValueError(f"trace {record['id']} does not match its content (sha256 {trace.id}).")
         return trace
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStep:
+    """One step of one lane, counted from 0, as it streams."""
+
+    lane: int
+    step: TokenStep
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """First event of a generation: one trace a lane, complete but for its steps (stop is "cancelled" until it ends).
+
+    A consumer that stops early has all it needs: `trace.with_steps(steps, "cancelled")`.
+    """
+
+    traces: tuple[Trace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Last event of a generation that was not closed: the finished traces in lane order."""
+
+    traces: tuple[Trace, ...]
+
+
+Event = Started | tuple[LaneStep, ...] | Finished
 
 
 def canonical_json(value: Any) -> str:

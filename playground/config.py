@@ -1,0 +1,96 @@
+"""Settings: frozen, from command-line flags and an injected environment. Nothing else reads the environment.
+
+Every flag is also the variable PLAYGROUND_<FLAG>; a flag wins over the variable.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import platformdirs
+
+from playground.errors import PlaygroundError
+
+APPLICATION = "adaptive-decoding-playground"
+EMBEDDED = "embedded"
+PRECISIONS = ("auto", "float32")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the parts are built from.
+
+    model         "embedded", a Hub id, a local folder or a .gguf file
+    revision      Hub revision; None is the default branch
+    precision     "auto" or "float32"; auto is float32 for now
+    device        "auto", "cpu", "cuda" or "mps"
+    checkpoints   a folder of further trained heads, beside those that ship
+    database_url  SQLAlchemy URL; None is a SQLite file in the data folder
+    data_folder   the user's data folder: database and signing key
+    cache_folder  the converted default model
+    """
+
+    model: str = EMBEDDED
+    revision: str | None = None
+    precision: str = "auto"
+    device: str = "auto"
+    checkpoints: Path | None = None
+    database_url: str | None = None
+    data_folder: Path = Path(platformdirs.user_data_dir(APPLICATION))
+    cache_folder: Path = Path(platformdirs.user_cache_dir(APPLICATION))
+    host: str = "127.0.0.1"
+    port: int = 7860
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise PlaygroundError(f"`precision` must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
+        if not 1 <= self.port <= 65535:
+            raise PlaygroundError(f"`port` must lie between 1 and 65535, got {self.port}.")
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.data_folder / 'votes.sqlite3'}"
+
+
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that every command shares. Defaults are None: unset is told apart from set."""
+    add = parser.add_argument
+    add("--model", metavar="ID|DIR|FILE.gguf", help="a Hub id, a local folder or a GGUF file (default: the embedded model)")
+    add("--revision", metavar="R", help="revision of a Hub model")
+    add("--precision", choices=PRECISIONS, help="arithmetic of the model (default: auto)")
+    add("--device", choices=("auto", "cpu", "cuda", "mps"), help="where the model runs (default: auto)")
+    add("--checkpoints", metavar="DIR", help="a folder of further trained heads")
+    add("--database-url", metavar="URL", help="SQLAlchemy URL of the vote store (default: SQLite in the data folder)")
+    add("--data-folder", metavar="DIR", help="the folder of the database and the signing key")
+    add("--cache-folder", metavar="DIR", help="the folder of the converted default model")
+
+
+def settings_from(flags: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """Settings from parsed flags and an environment; unknown flags are left alone.
+
+    Raises PlaygroundError for a value that does not fit.
+    """
+    values: dict[str, object] = {}
+    for field in fields(Settings):
+        raw = flags.get(field.name)
+        if raw is None:
+            raw = environment.get(f"PLAYGROUND_{field.name.upper()}") or None
+        if raw is None:
+            continue
+        if field.name == "port":
+            values["port"] = _port(raw)
+        elif field.name in ("checkpoints", "data_folder", "cache_folder"):
+            values[field.name] = Path(str(raw)).expanduser()
+        else:
+            values[field.name] = str(raw)
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def _port(raw: object) -> int:
+    try:
+        return int(str(raw))
+    except ValueError:
+        raise PlaygroundError(f"`port` must be a whole number between 1 and 65535, got {raw!r}.") from None
