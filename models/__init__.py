@@ -1,0 +1,1 @@
+"""Torch modules and weights. Nothing here imports the playground, Gradio or SQLAlchemy."""

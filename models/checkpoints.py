@@ -1,0 +1,276 @@
+"""Trained heads on disk: NAME.safetensors (float32 weights), NAME.json (what made them), NAME.md (the card).
+
+A head reads the hidden states of one model in one revision; with any other it would predict nonsense in silence, so it
+is refused. Only safetensors are ever opened: a file in another format can run code when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as to_safetensors
+
+from models.adaptive_decoder import AdaptiveDecoder, Head
+from models.errors import ModelError
+
+FORMAT = "adaptive-decoder/1"
+KINDS = ("adaptive-token", "adaptive-sequence")
+SHIPPED = Path(__file__).parent / "checkpoints"
+NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,62}")
+OTHER_FORMATS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", "")
+
+
+@dataclass(frozen=True)
+class Base:
+    """The language model that a head belongs to: its id, revision, hidden size and vocabulary size."""
+
+    model: str
+    revision: str
+    hidden_size: int
+    vocab_size: int
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What made a head.
+
+    grid                    the temperatures, in rising order; output k of the head is grid[k]
+    width                   hidden size of the head
+    loss                    name of the training loss
+    parent                  id of the checkpoint that the training started from, or None for a uniform start
+    preferences_sha256      of the preference file
+    metrics                 held-out figures
+    temperature_histogram   share of each grid temperature under argmax on held-out prompts; the blind `shuffled` control draws from it
+    command, commit, torch  the command line, the commit of this repository, the version of torch
+    """
+
+    kind: str
+    base: Base
+    grid: tuple[float, ...]
+    width: int
+    loss: str
+    parent: str | None
+    preferences_sha256: str
+    metrics: Mapping[str, Any]
+    temperature_histogram: tuple[float, ...]
+    command: str
+    commit: str
+    torch: str = field(default=torch.__version__)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Meta:
+        """Raises KeyError, TypeError or ValueError where `record` is not the meta of a head."""
+        if record["format"] != FORMAT or record["kind"] not in KINDS:
+            raise ValueError
+        values = {key: value for key, value in record.items() if key not in ("format", "weights_sha256")}
+        base = Base(**values.pop("base"))
+        grid = tuple(float(t) for t in values.pop("grid"))
+        histogram = tuple(float(share) for share in values.pop("temperature_histogram"))
+        if (
+            not grid
+            or list(grid) != sorted(set(grid))
+            or not all(0 <= t <= 10 for t in grid)
+            or len(histogram) != len(grid)
+        ):
+            raise ValueError
+        sizes = (base.hidden_size, base.vocab_size, values["width"])
+        if not all(isinstance(size, int) and 0 < size < 2**24 for size in sizes):
+            raise ValueError
+        return cls(base=base, grid=grid, temperature_histogram=histogram, **values)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A head on disk, its meta read and its weights hashed but not yet loaded."""
+
+    name: str
+    folder: Path
+    meta: Meta
+    sha256: str
+
+    @property
+    def id(self) -> str:
+        """NAME@first 16 hex digits of the weights' sha256; stamped on every trace."""
+        return f"{self.name}@{self.sha256[:16]}"
+
+    @property
+    def card(self) -> str:
+        """The text of the card, or an empty string where there is none."""
+        path = self.folder / f"{self.name}.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def refusal(self, base: Base) -> str | None:
+        """Why this head cannot be used with the model `base`, or None if it can."""
+        mine = self.meta.base
+        choose = "Choose a checkpoint listed for this model."
+        if mine.model != base.model or mine.hidden_size != base.hidden_size:
+            return (
+                f"Checkpoint {self.name!r} was trained on {mine.model!r} (hidden size {mine.hidden_size}) but the loaded "
+                f"model is {base.model!r} (hidden size {base.hidden_size}). {choose}"
+            )
+        if mine.revision != base.revision:
+            return (
+                f"Checkpoint {self.name!r} was trained on revision {mine.revision!r} of {mine.model!r} but the loaded "
+                f"revision is {base.revision!r}. {choose}"
+            )
+        if mine.vocab_size != base.vocab_size:
+            return (
+                f"Checkpoint {self.name!r} was trained with a vocabulary of {mine.vocab_size} tokens but the loaded model "
+                f"{base.model!r} has {base.vocab_size}. {choose}"
+            )
+        return None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The heads in some folders: those that fit the model, and a sentence for every one that does not."""
+
+    usable: tuple[Checkpoint, ...]
+    refused: tuple[str, ...]
+
+
+def save(folder: Path, name: str, decoder: AdaptiveDecoder, meta: Meta, card: str) -> Checkpoint:
+    """Writes the three files of a head; the weights as float32. Raises ModelError for a bad name or weights that are NaN."""
+    _check_name(name)
+    tensors = {key: value.detach().float().contiguous().cpu() for key, value in decoder.state_dict().items()}
+    _check_tensors(name, tensors, meta)
+    weights = to_safetensors(tensors)
+    digest = hashlib.sha256(weights).hexdigest()
+    record = {"format": FORMAT, **asdict(meta), "weights_sha256": digest}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.safetensors").write_bytes(weights)
+    (folder / f"{name}.json").write_text(
+        json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
+    )
+    (folder / f"{name}.md").write_text(card, "utf-8")
+    return Checkpoint(name, folder, meta, digest)
+
+
+def find(folders: Sequence[Path], base: Base) -> Found:
+    """Every head of `folders`, sorted by name. A name that stands in two folders is taken from the first."""
+    usable: dict[str, Checkpoint] = {}
+    refused: list[str] = []
+    seen: set[str] = set()
+    for folder in folders:
+        for path in sorted(folder.glob("*.safetensors")):
+            if path.stem in seen:
+                continue
+            seen.add(path.stem)
+            try:
+                checkpoint = read(folder, path.stem)
+            except ModelError as error:
+                refused.append(str(error))
+                continue
+            reason = checkpoint.refusal(base)
+            if reason is None:
+                usable[path.stem] = checkpoint
+            else:
+                refused.append(reason)
+    return Found(tuple(usable[name] for name in sorted(usable)), tuple(refused))
+
+
+def get(folders: Sequence[Path], name: str, base: Base) -> Checkpoint:
+    """The head called `name`. Raises ModelError where there is none, or none that fits the model `base`."""
+    _check_name(name)
+    for folder in folders:
+        if any((folder / f"{name}{suffix}").exists() for suffix in (".safetensors", *OTHER_FORMATS)):
+            checkpoint = read(folder, name)
+            reason = checkpoint.refusal(base)
+            if reason is not None:
+                raise ModelError(reason)
+            return checkpoint
+    names = ", ".join(checkpoint.name for checkpoint in find(folders, base).usable) or "none"
+    raise ModelError(f"There is no checkpoint {name!r}; listed for {base.model!r}: {names}.")
+
+
+def default_for(kind: str, usable: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The head that a policy of this kind takes when none is named: the shipped one, else the first by name."""
+    fitting = [checkpoint for checkpoint in usable if checkpoint.meta.kind == kind]
+    shipped = [checkpoint for checkpoint in fitting if checkpoint.folder == SHIPPED]
+    return next(iter(shipped + fitting), None)
+
+
+def read(folder: Path, name: str) -> Checkpoint:
+    """Meta and hash of one head. Raises ModelError where the files are missing, unreadable or do not belong together."""
+    _check_name(name)
+    weights = _weights(folder, name)
+    path = folder / f"{name}.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        meta = Meta.from_record(record)
+        expected = record["weights_sha256"]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"Checkpoint {name!r} needs its description {name}.json in the format {FORMAT!r}; save it again with `train`."
+        ) from error
+    digest = hashlib.sha256(weights).hexdigest()
+    if digest != expected:
+        raise ModelError(
+            f"Checkpoint {name!r} is not the one that {name}.json describes; copy its files together again."
+        )
+    return Checkpoint(name, folder, meta, digest)
+
+
+def load_head(checkpoint: Checkpoint) -> Head:
+    """The head, ready to decode. Raises ModelError for wrong shapes, NaN weights or a file that changed since it was read."""
+    name, meta = checkpoint.name, checkpoint.meta
+    weights = _weights(checkpoint.folder, name)
+    if hashlib.sha256(weights).hexdigest() != checkpoint.sha256:
+        raise ModelError(f"Checkpoint {name!r} changed on disk since it was listed; start the playground again.")
+    tensors = parse_safetensors(weights)
+    _check_tensors(name, tensors, meta)
+    decoder = AdaptiveDecoder(meta.base.hidden_size, len(meta.grid), meta.width)
+    decoder.load_state_dict(tensors)
+    return Head(decoder, name)
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise ModelError(
+            f"A checkpoint's name has 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front, got {name!r}."
+        )
+
+
+def _weights(folder: Path, name: str) -> bytes:
+    """The bytes of NAME.safetensors, known to parse as safetensors. Never opens anything else."""
+    path = folder / f"{name}.safetensors"
+    refusal = (
+        f"Checkpoint {name!r} is not a safetensors file, the only format that is opened; save it again with `train`."
+    )
+    if not path.is_file() and any((folder / f"{name}{suffix}").exists() for suffix in OTHER_FORMATS):
+        raise ModelError(refusal)
+    try:
+        weights = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"Checkpoint {name!r} could not be read ({error.strerror}): {path.name} in {folder}."
+        ) from error
+    try:
+        parse_safetensors(weights)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(refusal) from error
+    return weights
+
+
+def _check_tensors(name: str, tensors: Mapping[str, torch.Tensor], meta: Meta) -> None:
+    with torch.device("meta"):
+        wanted = AdaptiveDecoder(meta.base.hidden_size, len(meta.grid), meta.width).state_dict()
+    shapes = {key: tuple(value.shape) for key, value in tensors.items()}
+    expected = {key: tuple(value.shape) for key, value in wanted.items()}
+    if shapes != expected:
+        wrong = sorted(key for key in shapes.keys() | expected.keys() if shapes.get(key) != expected.get(key))
+        raise ModelError(
+            f"Checkpoint {name!r} holds other tensors than its description says (first: {wrong[0]!r}, got "
+            f"{shapes.get(wrong[0])}, expected {expected.get(wrong[0])}); save it again with `train`."
+        )
+    if not all(torch.isfinite(value).all() for value in tensors.values()):
+        raise ModelError(f"Checkpoint {name!r} holds NaN or infinite weights; train it again.")

@@ -1,0 +1,1 @@
+"""Measures over finished replies. Imports no Gradio, database or user interface."""

@@ -1,0 +1,98 @@
+"""`adaptive-token` and `adaptive-sequence`: a learned head chooses the temperature from a grid
+(AdaptiveDecoder, Dhuliawala et al. 2024, arXiv 2411.09661).
+
+    P(τ_k | h_t) = head(h_t),  k = 1 … K
+
+Token level: at every step, from the state that also produces the logits. Sequence level: once, from the last prompt
+token's state, for the whole reply. `select=argmax` is inference; `select=sample` makes training data.
+
+Departure: replicas of one sequence-level spec sample without replacement (Gumbel top-k over one shared draw of noise,
+replica r taking the r-th), since two arms of equal temperature teach nothing. Each replica alone still follows P.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from playground.decoding.policies.base import Decision, Head, Resources, Row, State
+from playground.decoding.policies.spec import Key, PolicyKind
+from playground.decoding.sampling import invert_cdf, uniform
+from playground.errors import PlaygroundError
+
+
+class Adaptive:
+    """Rows that share one checkpoint; the engine groups them so."""
+
+    def __init__(self, rows: tuple[Row, ...], resources: Resources, level: str) -> None:
+        name = str(rows[0].spec.values["checkpoint"])
+        head = resources.head(name)
+        if head.level != level:
+            raise PlaygroundError(
+                f"Checkpoint {name!r} decides per {head.level}; use it with adaptive-{head.level}, or choose another checkpoint."
+            )
+        self.checkpoint, self.grid = head.id, head.grid
+        self._head: Head = head
+        self._sampling = torch.tensor([row.spec.values["select"] == "sample" for row in rows])
+        self._temperatures = torch.tensor(head.grid, dtype=torch.float64)
+
+    def _choose(self, logprobs: Tensor, sampled: Tensor) -> Decision:
+        index = torch.where(self._sampling, sampled, logprobs.argmax(-1))
+        return Decision(
+            temperature=self._temperatures[index],
+            grid_index=index,
+            grid_logprob=logprobs.gather(-1, index[:, None])[:, 0],
+            grid_probs=logprobs.exp(),
+        )
+
+
+class AdaptiveToken(Adaptive):
+    def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
+        super().__init__(rows, resources, "token")
+
+    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+        logprobs = self._head.log_probs(hidden)
+        return self._choose(logprobs, invert_cdf(logprobs.exp(), state.uniforms()))
+
+
+class AdaptiveSequence(Adaptive):
+    def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
+        super().__init__(rows, resources, "sequence")
+        self._rows = rows
+        self._decision: Decision | None = None
+
+    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+        if self._decision is None:
+            logprobs = self._head.log_probs(hidden)
+            draws = [_without_replacement(row, logprobs[b]) for b, row in enumerate(self._rows)]
+            self._decision = self._choose(logprobs, torch.tensor(draws))
+        return self._decision
+
+
+def _without_replacement(row: Row, logprobs: Tensor) -> int:
+    """The r-th index [0, K) by log-probability [K] plus Gumbel noise that all replicas of the spec share."""
+    rounds, rank = divmod(row.replica, len(logprobs))
+    noise = uniform(row.stream("temperature", replica=rounds), len(logprobs))
+    gumbel = -torch.log(-torch.log(noise.clamp(min=torch.finfo(torch.float64).tiny)))
+    return int((logprobs + gumbel).argsort(descending=True, stable=True)[rank])
+
+
+_SELECT = Key("select", "choice", "argmax", "argmax: the likeliest temperature; sample: drawn from the head", choices=("argmax", "sample"))
+
+
+def kind(level: str, default_checkpoint: str) -> PolicyKind:
+    """The policy kind of one level, with the head it uses when none is named."""
+    token = level == "token"
+    return PolicyKind(
+        name=f"adaptive-{level}",
+        title=f"AdaptiveDecoder, per {'token' if token else 'reply'}",
+        summary=(
+            "A learned head reads the hidden state and picks a temperature for every token."
+            if token
+            else "A learned head reads the prompt and picks one temperature for the whole reply."
+        ),
+        formula="T = grid[argmax_k head(h_t)_k]" if token else "T = grid[argmax_k head(h_prompt)_k]",
+        source="Dhuliawala et al. 2024, arXiv 2411.09661",
+        keys=(Key("checkpoint", "checkpoint", default_checkpoint, "the trained head"), _SELECT),
+        build=AdaptiveToken if token else AdaptiveSequence,
+    )

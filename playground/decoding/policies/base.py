@@ -1,0 +1,114 @@
+"""What a policy is: it decides the temperature of every row of its kind at once, one step at a time.
+
+Shapes: B rows of one kind, V vocabulary, H hidden, K grid temperatures. All tensors are float64 but `hidden`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from playground.decoding.policies.spec import Spec
+from playground.decoding.sampling import random_stream, uniform
+from playground.decoding.trace import Noise
+from playground.errors import PlaygroundError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One lane as its policy sees it: its spec and what keys its random streams.
+
+    The stream that draws tokens and the one that draws temperatures are separate, so that a policy which starts or
+    stops sampling its temperature leaves the token noise as it was. With shared noise the seed alone keys both.
+    """
+
+    spec: Spec
+    replica: int = 0
+    seed: int = 0
+    noise: Noise = "own"
+
+    def stream(self, purpose: Literal["token", "temperature"], replica: int | None = None) -> torch.Generator:
+        """The stream keyed by sha256(seed, canonical spec, replica)."""
+        own = (self.seed,) if self.noise == "shared" else (self.seed, self.spec, self.replica if replica is None else replica)
+        return random_stream(*own) if purpose == "token" else random_stream(*own, purpose)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A learned predictor, as a policy uses it: log-probabilities [B, K] over `grid` from hidden states [B, H].
+
+    `histogram` are the shares of each grid temperature that its card measured on held-out prompts.
+    """
+
+    id: str
+    level: Literal["token", "sequence"]
+    grid: tuple[float, ...]
+    log_probs: Callable[[Tensor], Tensor]
+    histogram: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What policies may draw on: learned heads by name, and the temperatures of lanes that ran before (counted from 1)."""
+
+    head: Callable[[str], Head]
+    donors: Mapping[int, Sequence[float]] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """Where the decoding of these rows stands. `uniforms` draws one number a row from its temperature stream."""
+
+    rows: tuple[Row, ...]
+    position: int = 0
+    _streams: tuple[torch.Generator, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._streams = tuple(row.stream("temperature") for row in self.rows)
+
+    def uniforms(self) -> Tensor:
+        return torch.cat([uniform(stream) for stream in self._streams])
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The temperature [B] of each row, and what a policy adds to the record.
+
+    keep            [B, V] tokens that may be drawn, before the filters; None keeps all
+    grid_index      [B] the chosen index of the grid, with its log-probability [B] and the distribution [B, K]
+    channel         further numbers [B] by name
+    """
+
+    temperature: Tensor
+    keep: Tensor | None = None
+    grid_index: Tensor | None = None
+    grid_logprob: Tensor | None = None
+    grid_probs: Tensor | None = None
+    channel: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Policy(Protocol):
+    """Decides for all its rows at once. `checkpoint` and `grid` are stamped on their traces."""
+
+    checkpoint: str | None
+    grid: tuple[float, ...] | None
+
+    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+        """The decision for the next token from its logits [B, V] and the state [B, H] that produced them."""
+        ...
+
+
+def checked(decision: Decision, rows: Sequence[Row], position: int) -> Decision:
+    """The decision itself; PlaygroundError when a temperature is not finite or below 0: nothing is drawn from it."""
+    bad = ~(torch.isfinite(decision.temperature) & (decision.temperature >= 0))
+    if bad.any():
+        row = int(bad.nonzero()[0, 0])
+        raise PlaygroundError(
+            f"Policy {rows[row].spec.short!r} chose the temperature {float(decision.temperature[row])} at token {position}; "
+            f"a temperature must be a finite number of at least 0, so choose another policy or checkpoint."
+        )
+    return decision

@@ -1,0 +1,35 @@
+"""Every policy there is, as one literal list; the grammar, the page and the README read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from playground.decoding.policies import adaptive, edt, fixed, shuffled
+from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind, Spec, parse
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The policies that can run with the loaded model and its heads."""
+
+    kinds: tuple[PolicyKind, ...]
+
+    def parse(self, text: str) -> Spec:
+        """The spec that `text` spells; PlaygroundError in one sentence when it spells none."""
+        return parse(text, self.kinds)
+
+
+def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
+    """All policies; `default_checkpoints` names the head of "token" and "sequence" where the model has one."""
+    token = default_checkpoints.get("token", NO_CHECKPOINT)
+    sequence = default_checkpoints.get("sequence", NO_CHECKPOINT)
+    return Catalogue(
+        (
+            fixed.KIND,
+            edt.KIND,
+            adaptive.kind("token", token),
+            adaptive.kind("sequence", sequence),
+            shuffled.kind(token),
+        )
+    )

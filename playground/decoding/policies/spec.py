@@ -1,0 +1,162 @@
+"""The grammar of policies: `name` or `name:key=value,key=value`, and its one canonical spelling.
+
+Canonical (stored) form: keys sorted, defaults filled in. Unknown names and keys and values out of range are refused with
+the nearest valid spelling or the allowed range.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from playground.decoding.sampling import FILTER_OFF
+from playground.errors import PlaygroundError
+
+if TYPE_CHECKING:
+    from playground.decoding.policies.base import Policy, Resources, Row
+
+Value = float | int | str
+CHECKPOINT_NAME = re.compile(r"[a-z0-9._-]{1,63}")
+NO_CHECKPOINT = "none"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One knob of a policy: its type, default, allowed range (`low` and `high` included unless `low_open`) and help."""
+
+    name: str
+    kind: Literal["float", "int", "choice", "checkpoint"]
+    default: Value
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    low_open: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """The allowed values, in words."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        if self.kind == "checkpoint":
+            return "the name of a checkpoint ([a-z0-9._-], at most 63 characters)"
+        noun = "a whole number" if self.kind == "int" else "a number"
+        above = f"{'above' if self.low_open else 'from'} {self.low:g}" if self.low is not None else ""
+        below = f"to {self.high:g}" if self.high is not None else ""
+        return " ".join(word for word in (noun, above, below) if word)
+
+    def read(self, text: str) -> Value:
+        """The value that `text` spells; PlaygroundError when it is not allowed."""
+        try:
+            return self.check(text if self.kind in ("choice", "checkpoint") else _number(text, self.kind))
+        except ValueError:
+            raise PlaygroundError(f"`{self.name}` must be {self.allowed}, got {text!r}.") from None
+
+    def check(self, value: Value) -> Value:
+        """`value` itself; ValueError when it is not allowed."""
+        if isinstance(value, str):
+            fits = value in self.choices if self.kind == "choice" else bool(CHECKPOINT_NAME.fullmatch(value))
+        else:
+            above = self.low is None or (value > self.low if self.low_open else value >= self.low)
+            fits = math.isfinite(value) and above and (self.high is None or value <= self.high)
+        if not fits:
+            raise ValueError(self.name)
+        return value
+
+
+def _number(text: str, kind: str) -> float | int:
+    return int(text) if kind == "int" else float(text)
+
+
+FILTER_KEYS = (
+    Key("top_k", "int", 0, "keep the k most probable tokens; 0 is off", 0, 1_000_000),
+    Key("top_p", "float", 1.0, "keep the smallest set of tokens with this mass; 1 is off", 0.0, 1.0, low_open=True),
+    Key("min_p", "float", 0.0, "keep tokens with this share of the best one's probability; 0 is off", 0.0, 1.0),
+    Key("typical_p", "float", 1.0, "keep the tokens nearest the expected surprisal, up to this mass; 1 is off", 0.0, 1.0, low_open=True),
+    Key("eta_cutoff", "float", 0.0, "drop tokens below an entropy-dependent probability; 0 is off", 0.0, 1.0),
+    Key("top_n_sigma", "float", 0.0, "keep logits within n standard deviations of the largest; 0 is off", 0.0, 100.0),
+)
+assert {key.name: key.default for key in FILTER_KEYS} == dict(FILTER_OFF)
+
+
+@dataclass(frozen=True)
+class PolicyKind:
+    """A family of policies as the grammar, the page and the README know it.
+
+    `control` marks a policy that needs another lane or a card rather than deciding by itself. `build` makes one policy
+    that decides for all rows of this kind at once.
+    """
+
+    name: str
+    title: str
+    summary: str
+    formula: str
+    source: str
+    keys: tuple[Key, ...]
+    build: Callable[[tuple[Row, ...], Resources], Policy]
+    control: bool = False
+
+    @property
+    def all_keys(self) -> tuple[Key, ...]:
+        return (*self.keys, *FILTER_KEYS)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A policy with all its values. `str(spec)` is the canonical form."""
+
+    kind: PolicyKind
+    values: Mapping[str, Value]
+
+    def __str__(self) -> str:
+        return self._spell(self.values)
+
+    @property
+    def name(self) -> str:
+        return self.kind.name
+
+    @property
+    def short(self) -> str:
+        """The shortest spelling: only what differs from the defaults."""
+        defaults = {key.name: key.default for key in self.kind.all_keys}
+        return self._spell({name: value for name, value in self.values.items() if value != defaults[name]})
+
+    @property
+    def filters(self) -> Mapping[str, float]:
+        return {key.name: float(self.values[key.name]) for key in FILTER_KEYS}
+
+    def _spell(self, values: Mapping[str, Value]) -> str:
+        words = ",".join(f"{name}={values[name]}" for name in sorted(values))
+        return f"{self.name}:{words}" if words else self.name
+
+
+def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
+    """The spec that `text` spells, defaults filled in. Raises PlaygroundError in one sentence."""
+    known = {kind.name: kind for kind in kinds}
+    name, _, rest = text.strip().partition(":")
+    if name not in known:
+        raise PlaygroundError(f"There is no policy {name[:64]!r}{_nearest(name, known)}; choose one of {', '.join(known)}.")
+    kind = known[name]
+    keys = {key.name: key for key in kind.all_keys}
+    values: dict[str, Value] = {key.name: key.default for key in kind.all_keys}
+    given: set[str] = set()
+    for item in rest.split(",") if rest.strip() else []:
+        word, equals, value = (part.strip() for part in item.partition("="))
+        if not equals or not value:
+            raise PlaygroundError(f"A policy reads name:key=value,key=value; {item.strip()[:64]!r} in {name!r} is not key=value.")
+        if word not in keys:
+            raise PlaygroundError(f"{name!r} has no key {word[:64]!r}{_nearest(word, keys)}; its keys are {', '.join(sorted(keys))}.")
+        if word in given:
+            raise PlaygroundError(f"`{word}` is given twice in {name!r}; give it once.")
+        given.add(word)
+        values[word] = keys[word].read(value)
+    return Spec(kind, {name: values[name] for name in sorted(values)})
+
+
+def _nearest(word: str, among: Iterable[Any]) -> str:
+    close = difflib.get_close_matches(word, list(among), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,46 @@
+/* Prompts by family as chips; a click sets the value to the prompt's id and triggers "pick". */
+const root = element.querySelector(".pg-gallery");
+const families = new Map();
+for (const prompt of props.prompts) {
+  if (!families.has(prompt.family)) families.set(prompt.family, []);
+  families.get(prompt.family).push(prompt);
+}
+
+function make(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.textContent = text ?? "";
+  return node;
+}
+
+const tabs = make("div", "pg-families");
+tabs.setAttribute("role", "group");
+tabs.setAttribute("aria-label", "Prompt families");
+const chips = make("div", "pg-chips");
+root.append(tabs, chips);
+
+function open(family) {
+  for (const tab of tabs.children) tab.setAttribute("aria-pressed", String(tab.dataset.family === family));
+  chips.replaceChildren(
+    ...families.get(family).map((prompt) => {
+      const chip = make("button", "pg-chip", prompt.title);
+      chip.type = "button";
+      chip.title = prompt.prompt;
+      chip.addEventListener("click", () => {
+        props.value = prompt.id;
+        trigger("pick", { id: prompt.id });
+      });
+      return chip;
+    }),
+  );
+  chips.scrollLeft = 0;
+}
+
+for (const family of families.keys()) {
+  const tab = make("button", "pg-family", family);
+  tab.type = "button";
+  tab.dataset.family = family;
+  tab.addEventListener("click", () => open(family));
+  tabs.append(tab);
+}
+if (families.size) open(families.keys().next().value);

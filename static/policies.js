@@ -1,0 +1,208 @@
+/* Two to four lanes, each a policy and its knobs; the component's value is the list of their specs.
+   Runs once per component with Gradio's (element, trigger, props, server, upload, watch). The grammar of a spec is
+   name:key=value,key=value; the server parses it again and is the judge. */
+const root = element.querySelector(".pg-policies");
+const kinds = new Map(props.kinds.map((kind) => [kind.name, kind]));
+let lanes = [];
+
+function make(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function read(spec) {
+  const [name, rest = ""] = [spec.split(":")[0].trim(), spec.includes(":") ? spec.slice(spec.indexOf(":") + 1) : ""];
+  const values = {};
+  for (const pair of rest.split(",").filter((part) => part.trim())) {
+    const at = pair.indexOf("=");
+    values[pair.slice(0, at < 0 ? undefined : at).trim()] = at < 0 ? "" : pair.slice(at + 1).trim();
+  }
+  return { name, values };
+}
+
+function write(lane) {
+  const known = keysOf(lane.name);
+  const kept = Object.keys(lane.values).filter((key) => {
+    const own = known.find((candidate) => candidate.name === key);
+    return !own || own.default === null || !same(own, lane.values[key]);
+  });
+  return lane.name + (kept.length ? ":" + kept.sort().map((key) => `${key}=${lane.values[key]}`).join(",") : "");
+}
+
+const keysOf = (name) => [...(kinds.get(name)?.keys || []), ...props.filters];
+const same = (key, value) => (key.kind === "float" || key.kind === "int" ? Number(value) === Number(key.default) : String(value) === String(key.default));
+const valueOf = (lane, key) => lane.values[key.name] ?? (key.default === null ? "" : String(key.default));
+
+function commit() {
+  props.value = lanes.map(write);
+}
+
+function set(lane, key, value) {
+  if (value === "" || value === null) delete lane.values[key.name];
+  else lane.values[key.name] = value;
+  commit();
+  lane.spec.value = write(lane);
+  lane.note.textContent = "";
+}
+
+/* ---- one control a key ---- */
+function control(lane, key) {
+  const row = make("label", "pg-knob");
+  row.title = key.help;
+  row.append(make("span", "", key.name.replace(/_/g, " ")));
+  row.append(...({ choice: choices, checkpoint: choices }[key.kind] || numbers)(lane, key));
+  return row;
+}
+
+function choices(lane, key) {
+  const select = make("select");
+  const values = key.kind === "checkpoint" ? ["", ...(props.checkpoints[lane.name] || [])] : key.choices;
+  for (const value of values) {
+    const option = make("option", "", value === "" ? "shipped with the model" : value);
+    option.value = value;
+    select.append(option);
+  }
+  select.value = valueOf(lane, key);
+  select.addEventListener("change", () => set(lane, key, select.value));
+  return [select];
+}
+
+function numbers(lane, key) {
+  const number = make("input");
+  number.type = "number";
+  number.value = valueOf(lane, key);
+  number.step = "any";
+  number.setAttribute("aria-label", key.name);
+  if (key.low !== null) number.min = key.low;
+  if (key.high !== null) number.max = key.high;
+  if (key.low === null || key.high === null) {
+    number.placeholder = "off";
+    number.addEventListener("input", () => set(lane, key, number.value));
+    return [number];
+  }
+  const slider = make("input");
+  slider.type = "range";
+  slider.min = key.low;
+  slider.max = key.high;
+  slider.step = key.kind === "int" ? 1 : key.high - key.low > 3 ? 0.1 : 0.01;
+  slider.value = number.value;
+  slider.setAttribute("aria-label", `${key.name} slider`);
+  slider.addEventListener("input", () => {
+    number.value = slider.value;
+    set(lane, key, slider.value);
+  });
+  number.addEventListener("input", () => {
+    slider.value = number.value;
+    set(lane, key, number.value);
+  });
+  return [slider, number];
+}
+
+/* ---- one card a lane ---- */
+function drawLane(lane, index) {
+  const card = make("section", "pg-policy");
+  card.setAttribute("aria-label", `Lane ${index + 1} policy`);
+  const header = make("header");
+  const mark = make("span", `pg-mark pg-mark-${index}`);
+  mark.setAttribute("aria-hidden", "true");
+  const select = make("select", "pg-kind");
+  select.setAttribute("aria-label", `Lane ${index + 1} policy`);
+  for (const kind of kinds.values()) {
+    const option = make("option", "", kind.title);
+    option.value = kind.name;
+    select.append(option);
+  }
+  select.value = lane.name;
+  select.addEventListener("change", () => {
+    Object.assign(lane, { name: select.value, values: {} });
+    commit();
+    draw();
+    root.children[index].querySelector("select").focus();
+  });
+  header.append(mark, make("h3", "", `Lane ${index + 1}`), select);
+  if (lanes.length > 2) header.append(remover(index));
+  card.append(header);
+  const kind = kinds.get(lane.name);
+  if (kind) card.append(make("p", "pg-summary", kind.summary));
+  const knobs = make("div", "pg-knobs");
+  for (const key of kind?.keys || []) knobs.append(control(lane, key));
+  card.append(knobs, filters(lane), specLine(lane, index));
+  return card;
+}
+
+function remover(index) {
+  const button = make("button", "pg-remove", "×");
+  button.type = "button";
+  button.setAttribute("aria-label", `Remove lane ${index + 1}`);
+  button.addEventListener("click", () => {
+    lanes.splice(index, 1);
+    commit();
+    draw();
+  });
+  return button;
+}
+
+function filters(lane) {
+  const details = make("details", "pg-filters");
+  const used = props.filters.filter((key) => lane.values[key.name] !== undefined).length;
+  details.append(make("summary", "", used ? `Filters (${used} set)` : "Filters"));
+  details.open = lane.filtersOpen || false;
+  details.addEventListener("toggle", () => (lane.filtersOpen = details.open));
+  for (const key of props.filters) details.append(control(lane, key));
+  return details;
+}
+
+function specLine(lane, index) {
+  const line = make("div", "pg-specline");
+  const spec = make("input", "pg-specinput");
+  spec.value = write(lane);
+  spec.spellcheck = false;
+  spec.setAttribute("aria-label", `Lane ${index + 1} spec, as on the command line`);
+  const note = make("small", "pg-specnote");
+  note.setAttribute("role", "status");
+  spec.addEventListener("change", async () => {
+    const answer = await server.parse({ spec: spec.value });
+    if (answer.error) {
+      note.textContent = answer.error;
+      return;
+    }
+    Object.assign(lane, read(answer.spec));
+    commit();
+    draw();
+  });
+  const copy = make("button", "pg-copy", "Copy");
+  copy.type = "button";
+  copy.setAttribute("aria-label", `Copy the spec of lane ${index + 1}`);
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard?.writeText(spec.value);
+    copy.textContent = "Copied";
+    setTimeout(() => (copy.textContent = "Copy"), 1200);
+  });
+  line.append(spec, copy, note);
+  Object.assign(lane, { spec, note });
+  return line;
+}
+
+function draw() {
+  root.replaceChildren(...lanes.map(drawLane));
+  root.dataset.count = lanes.length;
+  if (lanes.length >= 4) return;
+  const add = make("button", "pg-add", "+ Add lane");
+  add.type = "button";
+  add.addEventListener("click", () => {
+    lanes.push(read(props.added[lanes.length - 2]));
+    commit();
+    draw();
+  });
+  root.append(add);
+}
+
+lanes = props.value.map(read);
+draw();
+watch("value", () => {
+  if (JSON.stringify(props.value) === JSON.stringify(lanes.map(write))) return;
+  lanes = props.value.map(read);
+  draw();
+});
