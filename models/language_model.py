@@ -78,6 +78,10 @@ class LanguageModel:
             )
         return ids
 
+    def encode_text(self, text: str) -> list[int]:
+        """`text` as ordinary tokens, with no template around it."""
+        return chat.encode_text(self.tokenizer, text)
+
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, control tokens left out."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)

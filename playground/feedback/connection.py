@@ -158,6 +158,8 @@ class Database:
             if isinstance(error.orig, sqlite3.IntegrityError) or type(error).__name__ == "IntegrityError":
                 raise
             raise PlaygroundError(f"{outcome}: {self.name} answered {str(error.orig).strip()!r}; try again.") from error
+        except UnicodeEncodeError:
+            raise PlaygroundError(f"{outcome}: text must be valid Unicode, without half surrogates.") from None
 
 
 def _engine(url: URL) -> Engine:
@@ -165,7 +167,9 @@ def _engine(url: URL) -> Engine:
         return create_engine(url, pool_size=8, max_overflow=32)
     except (ImportError, TypeError, ArgumentError) as error:
         shown = url.render_as_string(hide_password=True)
-        raise PlaygroundError(f"The database {shown} cannot be used here ({error}); install its driver or use sqlite.") from None
+        raise PlaygroundError(
+            f"The database {shown} cannot be used here ({error}); install its driver or use sqlite."
+        ) from None
 
 
 def _obey_policy(engine: Engine, busy_seconds: float) -> None:

@@ -136,7 +136,9 @@ def _make_folder(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise PlaygroundError(f"The folder {path.parent} cannot be made ({error.strerror}); give another --database-url.") from None
+        raise PlaygroundError(
+            f"The folder {path.parent} cannot be made ({error.strerror}); give another --database-url."
+        ) from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,16 @@ import json
 from datetime import datetime, timezone
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, LargeBinary, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
@@ -99,7 +108,7 @@ class BattleRow(Base):
         UniqueConstraint("id", "state"),
         CheckConstraint("state IN ('running', 'finished', 'voted', 'failed')", name="state"),
         CheckConstraint("mode IN ('collect', 'evaluate')", name="mode"),
-        CheckConstraint('"left" IN (\'a\', \'b\')', name="left"),
+        CheckConstraint("\"left\" IN ('a', 'b')", name="left"),
         CheckConstraint("propensity > 0 AND propensity <= 1", name="propensity"),
         CheckConstraint("propensity IS NOT NULL OR NOT blind", name="blind_has_propensity"),
         CheckConstraint(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +16,23 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from playground.decoding.trace import Trace
+from playground.decoding.trace import Trace, canonical_json
 from playground.errors import PlaygroundError
 from playground.feedback import rows
 from playground.feedback.checksum import vote_checksum
 from playground.feedback.connection import BUSY_SECONDS, Database
 from playground.feedback.opening import open_database
-from playground.feedback.schema import FAILED, FINISHED, RUNNING, STATES, VOTED, AgreementRow, BattleRow, VoteRow
+from playground.feedback.schema import (
+    FAILED,
+    FINISHED,
+    RUNNING,
+    STATES,
+    VOTED,
+    AgreementRow,
+    BattleRow,
+    TraceRow,
+    VoteRow,
+)
 from playground.feedback.selection import Selection
 from playground.feedback.tokens import INVALID, Tokens, load_key
 from playground.records import OUTCOMES, Battle, Mode, Outcome, Vote
@@ -118,10 +128,9 @@ class Store:
 
         Raises PlaygroundError where the battle is not running or a reply was stopped, failed or came from another arm.
         """
-        packed = _pack(traces)
+        both = rows.trace_rows(traces)
         with self._database.writing() as session:
-            row = _battle_row(session, battle_id)
-            _attach(row, traces, packed, self._clock())
+            _attach(_battle_row(session, battle_id), both, self._clock())
 
     def fail_battle(self, battle_id: str, reason: str) -> None:
         """Close a running battle for good; it cannot be voted on."""
@@ -177,7 +186,7 @@ class Store:
         if battle.blind:
             raise PlaygroundError("A vote cast in Compare must not be marked blind.")
         ballot = Ballot(outcome, strength, tuple(tags))
-        packed = _pack(traces)
+        both = rows.trace_rows(traces)
         with self._database.writing() as session:
             earlier = _vote_row(session, battle.id)
             if earlier is not None:
@@ -186,7 +195,7 @@ class Store:
                 return _repeated(earlier, ballot)
             self._add_battle(session, battle)
             row = _battle_row(session, battle.id)
-            _attach(row, traces, packed, self._clock())
+            _attach(row, both, self._clock())
             session.flush()
             return self._add_vote(session, row, ballot, seconds)
 
@@ -238,7 +247,10 @@ class Store:
             raise PlaygroundError("A battle must have an id of its own; this one is taken.")
         token, expires = self._tokens.issue(battle.id, battle.voter, self._clock())
         session.add(rows.battle_row(battle, expires))
-        _flush(session, "battle")
+        try:
+            session.flush()
+        except IntegrityError as error:
+            raise PlaygroundError(f"The battle does not fit the store ({error.orig}); it was not saved.") from None
         return token
 
     def _add_vote(self, session: Session, row: BattleRow, ballot: Ballot, seconds: float | None = None) -> Receipt:
@@ -252,7 +264,7 @@ class Store:
         session.flush()
         checksum = vote_checksum(rows.battle_of(row), vote, (row.a.digest, row.b.digest))
         session.add(rows.vote_row(vote, checksum))
-        _flush(session, "vote")
+        session.flush()
         return Receipt(vote.id, repeated=False)
 
 
@@ -268,12 +280,21 @@ def _battle_row(session: Session, battle_id: str) -> BattleRow:
     return row
 
 
+def _attach(row: BattleRow, both: tuple[TraceRow, TraceRow], now: datetime) -> None:
+    if row.state != RUNNING:
+        raise PlaygroundError(f"Only a running battle can finish; this one is {row.state}.")
+    if (both[0].policy, both[1].policy) != (row.arm_a, row.arm_b):
+        raise PlaygroundError("The replies of a battle must come from its two arms, candidate a first.")
+    row.a, row.b = both
+    row.state, row.finished = FINISHED, now
+
+
 def _vote_row(session: Session, battle_id: str) -> VoteRow | None:
     return session.scalars(select(VoteRow).where(VoteRow.battle_id == battle_id)).one_or_none()
 
 
 def _repeated(earlier: VoteRow, ballot: Ballot) -> Receipt:
     given = Ballot(earlier.outcome, earlier.strength, tuple(earlier.tags), tuple(earlier.spans))  # type: ignore[arg-type]
-    if given != ballot:
+    if canonical_json(asdict(given)) != canonical_json(asdict(ballot)):
         raise PlaygroundError("This battle already has a vote, and a battle takes one; start a new battle.")
     return Receipt(earlier.id, repeated=True)

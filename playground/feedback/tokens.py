@@ -39,7 +39,9 @@ class Claim:
     def require_live(self, now: datetime) -> None:
         if now >= self.expires:
             minutes = LIFETIME.total_seconds() / 60
-            raise PlaygroundError(f"A battle can be voted on for {minutes:g} minutes and this one has expired; start a new one.")
+            raise PlaygroundError(
+                f"A battle can be voted on for {minutes:g} minutes and this one has expired; start a new one."
+            )
 
 
 class Tokens:
@@ -89,9 +91,13 @@ def load_key(path: Path) -> bytes:
             _create_key(path)
         key = path.read_bytes()
     except OSError as error:
-        raise PlaygroundError(f"The signing key {path} must be readable and its folder writable ({error.strerror}).") from None
+        raise PlaygroundError(
+            f"The signing key {path} must be readable and its folder writable ({error.strerror})."
+        ) from None
     if len(key) != KEY_BYTES:
-        raise PlaygroundError(f"The signing key {path} must have {KEY_BYTES} bytes, got {len(key)}; delete it to make a new one.")
+        raise PlaygroundError(
+            f"The signing key {path} must have {KEY_BYTES} bytes, got {len(key)}; delete it to make a new one."
+        )
     return key
 
 

@@ -61,7 +61,16 @@ def unpack(blob: bytes) -> Trace:
     """The trace of a blob. Raises ValueError where the blob is damaged or its content does not match its id."""
     try:
         return Trace.from_record(_record(blob))
-    except (zlib.error, KeyError, IndexError, TypeError, AttributeError, struct.error, UnicodeDecodeError, StopIteration) as error:
+    except (
+        zlib.error,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        struct.error,
+        UnicodeDecodeError,
+        StopIteration,
+    ) as error:
         raise ValueError(f"a stored trace is damaged ({type(error).__name__})") from None
 
 

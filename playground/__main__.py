@@ -1,0 +1,99 @@
+"""`python -m playground …`: the use cases without a browser. Exit 0 on success, 2 on bad input with one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from models.errors import ModelError
+from playground import space, terminal
+from playground.config import add_common_flags, settings_from
+from playground.decoding.trace import Request
+from playground.errors import PlaygroundError
+from playground.parts import load_parts
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; every subcommand stores its function under `run`."""
+    top = argparse.ArgumentParser(prog="python -m playground", description="Adaptive decoding without a browser.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_generate(commands)
+    _add_export(commands)
+    _add_space(commands)
+    return top
+
+
+def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("generate", help="decode one prompt with one or more policies, side by side")
+    add = command.add_argument
+    add("--prompt", required=True, metavar="TEXT")
+    add("--policy", required=True, action="append", metavar="SPEC", help="name or name:key=value,…; once a lane")
+    add("--seed", type=int, default=0, metavar="N")
+    add("--max-tokens", type=int, default=128, metavar="N")
+    add("--prefill", default="", metavar="TEXT", help="the first words of the reply")
+    add("--system", metavar="TEXT", help="system prompt")
+    add("--stop", action="append", default=[], metavar="TEXT", help="end the reply after this text; may be repeated")
+    add("--noise", choices=("own", "shared"), default="own", help="shared: every lane draws the same random numbers")
+    add("--json", action="store_true", help="print one trace/1 object a line on stdout, and nothing else there")
+    add_common_flags(command)
+    command.set_defaults(run=generate)
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("export", help="write the votes to a file, with a manifest beside it")
+    command.add_argument("--format", required=True, choices=("lpo", "csv"))
+    command.add_argument("--out", required=True, metavar="FILE")
+    command.add_argument("--include-unblind", action="store_true", help="also votes cast in Compare, where names were seen")
+    add_common_flags(command)
+    command.set_defaults(run=export)
+
+
+def _add_space(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser("space", help="write a folder ready to push as a Hugging Face Space")
+    command.add_argument("--out", required=True, metavar="DIR")
+    command.set_defaults(run=lambda flags, environment: space.write(Path(flags.out)))
+
+
+def generate(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    parts = load_parts(settings_from(vars(flags), environment))
+    request = Request(flags.prompt, flags.system, flags.prefill, tuple(flags.stop), flags.seed, flags.max_tokens, flags.noise)
+    traces = parts.generate(request, flags.policy)
+    if flags.json:
+        for trace in traces:
+            print(json.dumps(trace.to_record(), ensure_ascii=False, allow_nan=False))
+    else:
+        terminal.write(traces, sys.stdout, sys.stdout.isatty() and "NO_COLOR" not in environment)
+
+
+def export(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    from playground.feedback.export import write
+    from playground.feedback.store import Store
+
+    settings = settings_from(vars(flags), environment)
+    store = Store.open(settings.sqlalchemy_url, settings.data_folder)
+    manifest = write(store, Path(flags.out), flags.format, include_unblind=flags.include_unblind)
+    print(f"{manifest['records']} votes written to {flags.out}; {manifest['excluded']} excluded", file=sys.stderr)
+
+
+def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
+    """Run one command; 0, or 2 after one sentence on stderr."""
+    flags = parser().parse_args(arguments)
+    try:
+        flags.run(flags, environment)
+    except (PlaygroundError, ModelError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

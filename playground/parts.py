@@ -1,0 +1,104 @@
+"""Settings → parts: the composition root of app.py and `python -m playground`.
+
+From Python or a notebook:
+
+    from playground.parts import load_parts, Request
+    parts = load_parts()
+    for trace in parts.generate(Request("Tell me a story."), ["adaptive-token", "fixed:temperature=0.7"]): print(trace.text)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from models import checkpoints
+from models.errors import ModelError
+from models.language_model import LanguageModel, load_language_model
+from playground.config import Settings
+from playground.decoding import engine
+from playground.decoding.policies.base import Head, Resources
+from playground.decoding.policies.catalogue import Catalogue, catalogue
+from playground.decoding.trace import Event, Finished, Request, Trace
+from playground.errors import PlaygroundError
+from playground.zero_gpu import on_gpu
+
+if TYPE_CHECKING:
+    from playground.feedback.store import Store
+
+__all__ = ["Parts", "Request", "load_parts"]
+
+Decode = Callable[[Request, tuple[str, ...], tuple[int, ...] | None], Iterator[Event]]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The loaded model, its heads, the policies that can run with them, and the vote store (opened when first used)."""
+
+    settings: Settings
+    language_model: LanguageModel
+    catalogue: Catalogue
+    heads: tuple[checkpoints.Checkpoint, ...]
+    refused_heads: tuple[str, ...]
+    _decode: Decode
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The vote store of the settings. Raises PlaygroundError where it cannot be opened."""
+        from playground.feedback.store import Store
+
+        return Store.open(self.settings.sqlalchemy_url, self.settings.data_folder)
+
+    def stream(self, request: Request, specs: Sequence[str], replicas: Sequence[int] | None = None) -> Iterator[Event]:
+        """Decode in lockstep, one lane a spec: Started, then a tuple of LaneSteps per step, then Finished.
+
+        `replicas` overrides the numbering of equal specs, to decode one lane of a stored trace again. Closing the
+        iterator stops the work within one step. Raises PlaygroundError or ModelError in one sentence.
+        """
+        return self._decode(request, tuple(specs), tuple(replicas) if replicas is not None else None)
+
+    def generate(self, request: Request, specs: Sequence[str], replicas: Sequence[int] | None = None) -> tuple[Trace, ...]:
+        """The finished traces, in the order of `specs`."""
+        for event in self.stream(request, specs, replicas):
+            if isinstance(event, Finished):
+                return event.traces
+        raise AssertionError("a stream ends with Finished")
+
+
+def load_parts(settings: Settings | None = None) -> Parts:
+    """Everything the settings ask for. Raises ModelError or PlaygroundError with one sentence."""
+    settings = settings or Settings()
+    model = load_language_model(settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder)
+    base = checkpoints.Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    folders = [folder for folder in (settings.checkpoints, checkpoints.SHIPPED) if folder is not None]
+    if settings.checkpoints is not None and not settings.checkpoints.is_dir():
+        raise PlaygroundError(f"`checkpoints` must be an existing folder, got {settings.checkpoints}.")
+    found = checkpoints.find(folders, base)
+    defaults = {level: checkpoints.default_for(f"adaptive-{level}", found.usable) for level in ("token", "sequence")}
+    policies = catalogue({level: head.name for level, head in defaults.items() if head})
+
+    @functools.lru_cache(maxsize=64)
+    def head(name: str) -> Head:
+        return _head(checkpoints.get(folders, name, base))
+
+    def decode(request: Request, specs: tuple[str, ...], replicas: tuple[int, ...] | None) -> Iterator[Event]:
+        rows = engine.rows_of(request, [policies.parse(spec) for spec in specs], replicas)
+        yield from engine.stream(model, request, rows, Resources(head))
+
+    return Parts(settings, model, policies, found.usable, found.refused, on_gpu(decode))
+
+
+def _head(checkpoint: checkpoints.Checkpoint) -> Head:
+    loaded = checkpoints.load_head(checkpoint)
+    meta = checkpoint.meta
+    level = "token" if meta.kind == "adaptive-token" else "sequence"
+
+    def log_probs(hidden: engine.Tensor) -> engine.Tensor:
+        try:
+            return loaded(hidden)
+        except ModelError as error:
+            raise PlaygroundError(str(error)) from error
+
+    return Head(checkpoint.id, level, meta.grid, log_probs, meta.temperature_histogram)

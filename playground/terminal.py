@@ -1,0 +1,44 @@
+"""Traces for a terminal: every token on the colour of its temperature, with a legend and one line of figures a lane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from playground.decoding.trace import Trace
+
+COLDEST, HOTTEST = 0.0, 1.4
+RAMP = ((33, 102, 172), (146, 197, 222), (240, 240, 236), (244, 165, 130), (178, 24, 43))  # blue – pale – red, T rising
+RESET = "\x1b[0m"
+
+
+def write(traces: Sequence[Trace], out: TextIO, colour: bool) -> None:
+    """The lanes one under the other; with colour, a background a token and the scale above."""
+    if colour:
+        marks = [COLDEST + (HOTTEST - COLDEST) * i / 7 for i in range(8)]
+        print("temperature " + "".join(f"{painted(f' {t:.1f} ', t)}" for t in marks), file=out)
+    for lane, trace in enumerate(traces, start=1):
+        print(f"\n{lane}  {trace.policy.partition(':')[0]}  ({figures(trace)})", file=out)
+        shown = trace.shown_steps
+        print("".join(painted(s.text, s.temperature) for s in shown) if colour else trace.text, file=out)
+
+
+def painted(text: str, temperature: float) -> str:
+    """`text` on the temperature's colour; line ends and control characters are kept off the terminal's controls."""
+    safe = "".join(c if c == "\n" or c.isprintable() else "�" for c in text)
+    share = min(1.0, max(0.0, (temperature - COLDEST) / (HOTTEST - COLDEST))) * (len(RAMP) - 1)
+    low = min(int(share), len(RAMP) - 2)
+    r, g, b = (round(a + (z - a) * (share - low)) for a, z in zip(RAMP[low], RAMP[low + 1], strict=True))
+    ink = "30" if 0.299 * r + 0.587 * g + 0.114 * b > 110 else "97"
+    return "\n".join(f"\x1b[{ink};48;2;{r};{g};{b}m{line}{RESET}" if line else "" for line in safe.split("\n"))
+
+
+def figures(trace: Trace) -> str:
+    """Tokens, range and mean of the temperature, mean entropy, speed."""
+    heat = [step.temperature for step in trace.steps]
+    entropy = sum(step.entropy for step in trace.steps) / max(1, len(trace.steps))
+    mean = sum(heat) / max(1, len(heat))
+    return (
+        f"{len(heat)} tokens, T {min(heat):.2f} to {max(heat):.2f}, mean {mean:.2f}, entropy {entropy:.2f} nats, "
+        f"{trace.timings.get('tokens_per_second', 0.0):.1f} tokens/s, ended by {trace.stop}"
+    )

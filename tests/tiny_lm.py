@@ -1,0 +1,80 @@
+"""TinyLM: a one-layer recurrent net with random weights and a byte tokenizer. Fast, and different at every seed.
+
+It satisfies the engine's Model protocol. Ids 0–255 are bytes, 256 ends a reply; user text is only ever bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+END = 256
+VOCABULARY = 257
+
+
+@dataclass(frozen=True)
+class TinyOutput:
+    logits: Tensor
+    hidden: Tensor
+
+
+class TinyLM:
+    name, revision, precision = "tiny", "seed-0", "float32"
+    context_length = 4096
+    end_ids = frozenset({END})
+    vocab_size = VOCABULARY
+
+    def __init__(self, seed: int = 0, hidden_size: int = 16, end_bias: float = -4.0, sharpness: float = 3.0) -> None:
+        noise = torch.Generator().manual_seed(seed)
+        self.hidden_size, self.revision = hidden_size, f"seed-{seed}"
+        self.embed = torch.randn(VOCABULARY, hidden_size, generator=noise)
+        self.mix = torch.randn(hidden_size, hidden_size, generator=noise) / hidden_size**0.5
+        self.unembed = torch.randn(hidden_size, VOCABULARY, generator=noise) * sharpness / hidden_size**0.5
+        self.bias = torch.zeros(VOCABULARY)
+        self.bias[END] = end_bias
+        self.bias[128:256] -= 6.0  # mostly ASCII
+        self.steps = 0
+
+    def rows_for(self, lanes: int) -> int:
+        return lanes
+
+    def encode_chat(self, prompt: str, system: str | None = None, prefill: str = "") -> list[int]:
+        return list(f"{system or ''}\n{prompt}\n{prefill}".encode())
+
+    def encode_text(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(i for i in ids if i != END).decode("utf-8", errors="replace")
+
+    def token_text(self, token: int) -> str:
+        return self.decode([token])
+
+    def prefill(self, ids: Sequence[int]) -> tuple[TinyOutput, list[Tensor]]:
+        state = torch.zeros(1, self.hidden_size)
+        for token in ids:
+            state = torch.tanh(state @ self.mix + self.embed[token])
+        return self._output(state), [state]
+
+    def expand(self, cache: list[Tensor], rows: int) -> list[Tensor]:
+        cache[0] = cache[0].expand(rows, -1)
+        return cache
+
+    def step(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
+        self.steps += 1
+        cache[0] = torch.stack([torch.tanh(s @ self.mix + self.embed[t]) for s, t in zip(cache[0], tokens, strict=True)])
+        return self._output(cache[0])
+
+    def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
+        _, cache = self.prefill(prompt_ids)
+        states = [cache[0][0]]
+        for token in reply_ids[:-1]:
+            self.step(torch.tensor([token]), cache)
+            states.append(cache[0][0])
+        return torch.stack(states)
+
+    def _output(self, state: Tensor) -> TinyOutput:
+        return TinyOutput(torch.stack([row @ self.unembed + self.bias for row in state]), state)
