@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from playground.decoding.trace import Alternative, Request, TokenStep, Trace, float32_digits, nine_digits
 from playground.records import Battle
@@ -57,7 +57,7 @@ def make_battle(voter: str = "voter-1", blind: bool = True, **values: object) ->
         "left": "b",
         "propensity": 0.25 if blind else None,
         "notice": NOTICE,
-        "created": datetime(2026, 11, 21, 12, 0, 0, 5, tzinfo=timezone.utc),
+        "created": datetime(2026, 11, 21, 12, 0, 0, 5, tzinfo=UTC),
     }
     return Battle(voter=voter, blind=blind, **{**defaults, **values})  # type: ignore[arg-type]
 

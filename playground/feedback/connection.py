@@ -123,20 +123,24 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A read transaction. Keep it short: in rollback-journal mode a writer waits for its end."""
-        with self._spoken("Nothing could be read"), Session(self.engine) as session, session.begin():
+        with (
+            self._spoken("Nothing could be read"),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """A connection for schema changes, with foreign keys off as SQLite asks; the turn to write is held."""
-        with self._turn(), self._spoken("The schema was not changed"):
-            with self.engine.execution_options(playground_writes=True).connect() as connection:
-                if self.path is not None:
-                    _execute(connection, "PRAGMA foreign_keys=OFF")
-                try:
-                    yield connection
-                finally:
-                    connection.invalidate()
+        engine = self.engine.execution_options(playground_writes=True)
+        with self._turn(), self._spoken("The schema was not changed"), engine.connect() as connection:
+            if self.path is not None:
+                _execute(connection, "PRAGMA foreign_keys=OFF")
+            try:
+                yield connection
+            finally:
+                connection.invalidate()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +78,7 @@ class Ballot:
 
 
 def _now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 class Store:
@@ -230,7 +230,8 @@ class Store:
     def counts(self) -> dict[str, int]:
         """Rows by kind: agreements, battles in each state, votes, and how many of them were blind."""
         with self._database.reading() as session:
-            states = dict(session.execute(select(BattleRow.state, func.count()).group_by(BattleRow.state)).tuples())
+            rows_by_state = session.execute(select(BattleRow.state, func.count()).group_by(BattleRow.state))
+            states = {row[0]: row[1] for row in rows_by_state}
             blind = select(func.count()).select_from(VoteRow).join(VoteRow.battle).where(BattleRow.blind)
             return {
                 "agreements": session.scalar(select(func.count()).select_from(AgreementRow)) or 0,
