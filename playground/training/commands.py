@@ -1,0 +1,125 @@
+"""The commands `sample`, `train` and `evaluate` of `python -m playground`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from models.checkpoints import SHIPPED
+from models.language_model import LanguageModel, load_language_model
+from playground.config import Settings, add_common_flags, settings_from
+from playground.training.rewards import REWARDS
+
+
+def add_commands(subparsers: Any) -> None:
+    """Adds the three sub-parsers; each sets `run`, called with the parsed arguments and the environment."""
+    sample = subparsers.add_parser("sample", help="replies to prompts, best against worst by a verifiable reward")
+    add = sample.add_argument
+    add("--prompts", type=Path, required=True, metavar="FILE", help="JSON list of prompts with id, split and prompt")
+    add("--reward", required=True, choices=[reward.name for reward in REWARDS])
+    add("--out", type=Path, required=True, metavar="FILE", help="the preference/1 file; an unfinished one is continued")
+    add("--n", type=int, default=16, help="candidates for every prompt (default 16)")
+    add("--pairs", type=int, default=1, help="pairs for every prompt: the k-th best against the k-th worst (default 1)")
+    add("--level", choices=("token", "sequence"), default="token")
+    add("--split", default="train", choices=("train", "dev", "test"))
+    add("--limit", type=int, help="at most this many prompts")
+    add("--max-tokens", type=int, default=96)
+    add("--seed", type=int, default=0)
+    add_common_flags(sample)
+    sample.set_defaults(run=_sample)
+
+    train = subparsers.add_parser("train", help="a temperature head from preference files")
+    add = train.add_argument
+    add("--data", type=Path, required=True, nargs="+", metavar="FILE", help="preference/1 files")
+    add("--level", choices=("token", "sequence"), required=True)
+    add("--loss", choices=("separate",), default="separate")
+    add("--out", required=True, metavar="NAME", help="name of the checkpoint")
+    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoint is written")
+    add("--seed", type=int, default=0)
+    add("--beta", type=float, help="strength of the loss")
+    add("--weight-decay", type=float)
+    add("--learning-rate", type=float)
+    add("--epochs", type=int)
+    add_common_flags(train)
+    train.set_defaults(run=_train)
+
+    evaluate = subparsers.add_parser("evaluate", help="held-out rewards of a head beside every fixed temperature")
+    add = evaluate.add_argument
+    add("--head", required=True, nargs="+", metavar="NAME", help="checkpoints to measure")
+    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
+    add("--split", default="test", choices=("train", "dev", "test"))
+    add("--samples", type=int, default=4, help="replies for every prompt and policy (default 4)")
+    add("--limit", type=int, help="at most this many prompts of each kind")
+    add("--seed", type=int, default=1)
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="one JSON line for every reply; an unfinished file is continued",
+    )
+    add_common_flags(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def load_model(settings: Settings) -> LanguageModel:
+    return load_language_model(
+        settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
+    )
+
+
+def command_line() -> str:
+    """The command as it can be typed again."""
+    return "python -m playground " + " ".join(sys.argv[1:])
+
+
+def _sample(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import candidates
+
+    model = load_model(settings_from(vars(arguments), environment))
+    names = ("prompts", "reward", "out", "level", "n", "pairs", "split", "limit", "max_tokens", "seed")
+    counts = candidates.run(model, **{name: getattr(arguments, name) for name in names})
+    print(", ".join(f"{key} {value}" for key, value in sorted(counts.items())), file=sys.stderr)
+
+
+def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import train
+
+    settings = settings_from(vars(arguments), environment)
+    recipe = train.recipe_for(
+        arguments.level,
+        **{
+            name: getattr(arguments, name)
+            for name in ("seed", "beta", "weight_decay", "learning_rate", "epochs")
+            if getattr(arguments, name) is not None
+        },
+    )
+    train.run(
+        load_model(settings),
+        data=arguments.data,
+        level=arguments.level,
+        name=arguments.out,
+        folder=arguments.folder,
+        features_folder=settings.cache_folder / "features",
+        recipe=recipe,
+        command=command_line(),
+    )
+
+
+def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import evaluate
+
+    model = load_model(settings_from(vars(arguments), environment))
+    evaluate.run(
+        model,
+        heads=arguments.head,
+        folder=arguments.folder,
+        out=arguments.out,
+        split=arguments.split,
+        samples=arguments.samples,
+        limit=arguments.limit,
+        seed=arguments.seed,
+        command=command_line(),
+    )

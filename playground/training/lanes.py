@@ -1,0 +1,79 @@
+"""Decoding for training and evaluation: many lanes of one prompt in one batch, with heads that need no disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from models.adaptive_decoder import uniform_head
+from models.checkpoints import Checkpoint, load_head
+from playground.decoding.engine import Model, rows_of, stream
+from playground.decoding.policies.base import Head, Resources
+from playground.decoding.policies.catalogue import catalogue
+from playground.decoding.trace import Finished, Request, Trace
+from playground.errors import PlaygroundError
+
+GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)
+UNIFORM = "uniform"
+SPLITS = ("train", "dev", "test")
+
+
+def uniform(level: str, hidden_size: int, grid: tuple[float, ...] = GRID) -> Head:
+    """The untrained head, which gives every temperature of the grid the same probability."""
+    shares = (1 / len(grid),) * len(grid)
+    return Head(UNIFORM, _level(level), grid, uniform_head(hidden_size, len(grid)), shares)
+
+
+def trained(checkpoint: Checkpoint) -> Head:
+    """A head from disk as a policy uses it."""
+    level = checkpoint.meta.kind.removeprefix("adaptive-")
+    return Head(
+        checkpoint.id, _level(level), checkpoint.meta.grid, load_head(checkpoint), checkpoint.meta.temperature_histogram
+    )
+
+
+def replies(model: Model, request: Request, specs: Sequence[str], heads: Mapping[str, Head]) -> tuple[Trace, ...]:
+    """One finished trace a spec, all decoded in one batch. `heads` are the checkpoints that the specs may name."""
+
+    def head(name: str) -> Head:
+        if name not in heads:
+            raise PlaygroundError(
+                f"There is no checkpoint {name!r} here; name one of {', '.join(sorted(heads)) or 'none'}."
+            )
+        return heads[name]
+
+    policies = catalogue({})
+    rows = rows_of(request, [policies.parse(spec) for spec in specs])
+    for event in stream(model, request, rows, Resources(head)):
+        if isinstance(event, Finished):
+            return event.traces
+    raise AssertionError("a generation that is not closed ends with Finished")
+
+
+def prompt_records(path: Path, split: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """The prompts of one split, thinned evenly to at most `limit`. Raises PlaygroundError for a file that holds none."""
+    try:
+        records = [
+            r for r in json.loads(path.read_text(encoding="utf-8")) if r["split"] == split and r["id"] and r["prompt"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PlaygroundError(
+            f"`prompts` must be a JSON list of objects with id, split and prompt; {path} is not."
+        ) from error
+    if not records:
+        raise PlaygroundError(f"`split` must be one that {path} has prompts of ({', '.join(SPLITS)}), got {split!r}.")
+    if limit is None or limit >= len(records):
+        return records
+    return [records[i * len(records) // limit] for i in range(limit)]
+
+
+def request_for(record: Mapping[str, Any], seed: int, max_tokens: int) -> Request:
+    return Request(record["prompt"], record.get("system"), record.get("prefill", ""), seed=seed, max_tokens=max_tokens)
+
+
+def _level(level: str) -> Any:
+    if level not in ("token", "sequence"):
+        raise PlaygroundError(f"`level` must be token or sequence, got {level!r}.")
+    return level
