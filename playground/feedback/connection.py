@@ -118,6 +118,7 @@ class Database:
         with self._turn(), self._spoken("Nothing was saved"):
             engine = self.engine.execution_options(playground_writes=True)
             with Session(engine, expire_on_commit=False) as session, session.begin():
+                session.connection()  # begins now, not at the first statement
                 yield session
 
     @contextmanager
@@ -182,6 +183,7 @@ def _obey_policy(engine: Engine, busy_seconds: float) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, never by the driver
+        connection.text_factory = _readable  # a damaged byte must reach the checksum, not end the reading
         for pragma in _pragmas(policy, busy_seconds):
             connection.execute(f"PRAGMA {pragma}").close()
 
@@ -189,6 +191,10 @@ def _obey_policy(engine: Engine, busy_seconds: float) -> None:
     def begun(connection: Connection) -> None:
         writes = connection.get_execution_options().get("playground_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _readable(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
 
 
 def _pragmas(policy: JournalPolicy, busy_seconds: float) -> list[str]:

@@ -46,6 +46,19 @@ class Selection:
             yield from self._batch(batch)
 
     def _batch(self, ids: list[str]) -> list[Preference]:
+        try:
+            found = self._fetch(ids)
+        except PlaygroundError:
+            raise
+        except (ValueError, TypeError):  # a value that is not even JSON or a time: find its row
+            if len(ids) > 1:
+                return [preference for vote in ids for preference in self._batch([vote])]
+            self.excluded[DAMAGED] += 1
+            return []
+        preferences = (self._preference(found[vote]) for vote in ids if vote in found)
+        return [preference for preference in preferences if preference is not None]
+
+    def _fetch(self, ids: list[str]) -> dict[str, VoteRow]:
         battle = joinedload(VoteRow.battle)
         query = (
             select(VoteRow)
@@ -53,9 +66,7 @@ class Selection:
             .options(battle.joinedload(BattleRow.a), battle.joinedload(BattleRow.b))
         )
         with self._database.reading() as session:
-            found = {vote.id: vote for vote in session.scalars(query)}
-        preferences = (self._preference(found[vote]) for vote in ids if vote in found)
-        return [preference for preference in preferences if preference is not None]
+            return {vote.id: vote for vote in session.scalars(query)}
 
     def _preference(self, row: VoteRow) -> Preference | None:
         reason = self._refusal(row)
