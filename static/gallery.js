@@ -37,7 +37,7 @@ function open(family) {
 }
 
 for (const family of families.keys()) {
-  const tab = make("button", "pg-family", family);
+  const tab = make("button", "pg-family", family.replace(/-/g, " "));
   tab.type = "button";
   tab.dataset.family = family;
   tab.addEventListener("click", () => open(family));

@@ -58,9 +58,9 @@ function control(lane, key) {
 
 function choices(lane, key) {
   const select = make("select");
-  const values = key.kind === "checkpoint" ? ["", ...(props.checkpoints[lane.name] || [])] : key.choices;
+  const values = key.kind === "checkpoint" ? [...new Set([key.default, ...(props.checkpoints[lane.name] || [])])] : key.choices;
   for (const value of values) {
-    const option = make("option", "", value === "" ? "shipped with the model" : value);
+    const option = make("option", "", value);
     option.value = value;
     select.append(option);
   }
@@ -77,16 +77,15 @@ function numbers(lane, key) {
   number.setAttribute("aria-label", key.name);
   if (key.low !== null) number.min = key.low;
   if (key.high !== null) number.max = key.high;
-  if (key.low === null || key.high === null) {
-    number.placeholder = "off";
+  if (key.low === null || key.high === null || key.high - key.low > 20) {
     number.addEventListener("input", () => set(lane, key, number.value));
     return [number];
   }
   const slider = make("input");
   slider.type = "range";
-  slider.min = key.low;
-  slider.max = key.high;
   slider.step = key.kind === "int" ? 1 : key.high - key.low > 3 ? 0.1 : 0.01;
+  slider.min = key.low_open ? Number(slider.step) : key.low;
+  slider.max = key.high;
   slider.value = number.value;
   slider.setAttribute("aria-label", `${key.name} slider`);
   slider.addEventListener("input", () => {

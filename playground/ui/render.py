@@ -27,17 +27,6 @@ def counted(steps: Sequence[TokenStep], end_ids: Collection[int]) -> tuple[Token
     return tuple(steps)
 
 
-def split_spec(spec: str) -> tuple[str, str]:
-    """The name of a policy and its values as text: `fixed:temperature=0.7` is ("fixed", "temperature=0.7")."""
-    name, _, values = spec.partition(":")
-    return name, values
-
-
-def heading(trace: Trace, title: str, short: str) -> dict[str, Any]:
-    """What stands above a lane's text."""
-    return {"title": title, "spec": trace.policy, "short": short, "checkpoint": trace.checkpoint}
-
-
 def inspection(step: TokenStep, trace: Trace) -> dict[str, Any]:
     """Everything the card of one token shows beyond its wire tuple; probabilities, not logarithms.
 
@@ -75,13 +64,13 @@ def figures(steps: Sequence[TokenStep], seconds: float | None, stop: str) -> lis
         return [("tokens", "0"), ("ended by", _STOPS[stop])]
     temperatures = [step.temperature for step in steps]
     low, high, mean = min(temperatures), max(temperatures), sum(temperatures) / len(steps)
-    words = "".join(step.text for step in steps).split()
+    text = "".join(step.text for step in steps)
     return [
         ("tokens", str(len(steps))),
         ("mean temperature", f"{mean:.2f}"),
         ("range", f"{low:.2f}" if low == high else f"{low:.2f} – {high:.2f}"),
         ("mean entropy", f"{sum(step.entropy for step in steps) / len(steps):.2f} nats"),
-        ("repeated 4-grams", f"{100 * repeated_ngram_share(words, 4):.1f} %"),
+        ("repeated 4-grams", f"{100 * repeated_ngram_share(text, 4):.1f} %"),
         ("tokens per second", "–" if not seconds else f"{len(steps) / seconds:.1f}"),
         ("ended by", _STOPS[stop]),
     ]

@@ -10,7 +10,6 @@ import secrets
 import threading
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import Any
 
 from playground.decoding.trace import LaneStep, Request, Stop, TokenStep, Trace
@@ -80,7 +79,7 @@ class Run:
     def figures(self) -> list[list[tuple[str, str]]]:
         """Figures per lane of a stopped run."""
         return [
-            figures(self.steps(lane), trace.timings.get("seconds", self.seconds), trace.stop)
+            figures(self.steps(lane), trace.timings.get("decode_seconds", self.seconds), trace.stop)
             for lane, trace in enumerate(self.traces)
         ]
 
@@ -126,14 +125,3 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self._runs)
-
-
-def reveal(run: Run, headings: Sequence[dict[str, Any]]) -> None:
-    """Unseal a run after its vote and give it its names."""
-    run.heads = list(headings)
-    run.sealed = False
-
-
-def relabel(traces: Sequence[Trace]) -> tuple[Trace, ...]:
-    """Traces without their steps, as `Run.start` takes them."""
-    return tuple(replace(trace, steps=(), text="") for trace in traces)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from playground.errors import PlaygroundError
 from playground.ui.render import wire_token
 from playground.ui.runs import Run
 
@@ -51,7 +52,9 @@ class Batcher:
 
 
 def snapshot(run: Run, seq: int = 0) -> Message:
-    """The whole run as one message; `seq` 0 is what a resync answers."""
+    """The whole run as one message; `seq` 0 is what a resync answers. Raises PlaygroundError for a sealed run."""
+    if run.sealed:
+        raise PlaygroundError("This battle shows its numbers after the vote.")
     lanes = [
         {"from": 0, "tokens": [list(wire_token(step)) for step in run.steps(lane)]} for lane in range(run.lanes)
     ]
@@ -59,6 +62,12 @@ def snapshot(run: Run, seq: int = 0) -> Message:
     if run.stopped:
         message["figures"] = run.figures()
     return message
+
+
+def blind(run: Run, battle: str, seq: int) -> Message:
+    """What a battle may send before its vote: both texts so far, and whether both are done."""
+    texts = ["".join(step.text for step in run.steps(lane)) for lane in range(run.lanes)]
+    return {"battle": battle, "run": run.id, "seq": seq, "text": texts, "done": run.stopped}
 
 
 def refusal(sentence: str) -> Message:

@@ -112,6 +112,7 @@ const live = make("div", "pg-quiet");
 live.setAttribute("aria-live", "polite");
 const empty = make("div", "pg-empty");
 empty.append(make("p", "", props.empty));
+empty.hidden = !props.empty;
 root.append(bar, problem, empty, grid, live);
 
 function makeLane(head, index) {
@@ -294,7 +295,7 @@ function fillCard(lane, position, details) {
     card.append(make("p", "", details.error));
     return;
   }
-  if (details.grid) card.append(make("h4", "", "Its choice of temperature"), gridChart(details.grid));
+  if (details.grid) card.append(make("h4", "", "The policy’s choice of temperature"), gridChart(details.grid));
   card.append(make("h4", "", "Next-token candidates"), candidates(details.alternatives));
 }
 

@@ -1,0 +1,170 @@
+"""Arena: two drawn policies answer blind; names and colours come after the vote.
+
+Until the vote is accepted the browser gets battle id, run, seq, text and done, nothing else. The battle id is the signed
+token of the store, so the database alone decides what may be voted on and by whom.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import gradio as gr
+
+from playground.errors import PlaygroundError
+from playground.parts import Parts
+from playground.records import Battle, Outcome
+from playground.ui import arms, notice
+from playground.ui.components import board, component
+from playground.ui.decode import BUSY_ERRORS, grow, head, read_request
+from playground.ui.prompt_box import family_of, prompt_box
+from playground.ui.runs import Run, Runs
+from playground.ui.wire import INTERVAL, Message, blind, snapshot
+
+LENGTH = 160
+CHOICES = (("left", "1 · A is better"), ("right", "2 · B is better"), ("tie", "3 · Tie"), ("both_bad", "4 · Both bad"))
+
+
+class Arena:
+    """The handlers of the tab. `chance` draws arms and seeds."""
+
+    def __init__(self, parts: Parts, runs: Runs, chance: random.Random | None = None) -> None:
+        self.parts, self.runs = parts, runs
+        self.chance = chance or random.SystemRandom()
+        kinds = {checkpoint.meta.kind for checkpoint in parts.heads}
+        self.learned = [kind for kind in ("adaptive-token", "adaptive-sequence") if kind in kinds]
+
+    def battle(self, prompt: str, system: str, prefill: str, stops: str, voter: str | None) -> Iterator[tuple[Message, Any]]:
+        """Stream one battle: (blind message, whether the vote is open). It is stored before it starts and when it ends."""
+        opened: Battle | None = None
+        run: Run | None = None
+        try:
+            request = read_request(prompt, system, prefill, stops, self.chance.randrange(2**31), LENGTH)
+            if not voter or not self.parts.store.agreed(voter, notice.VERSION):
+                raise PlaygroundError("Agree to the notice first; nothing is stored before.")
+            drawn = arms.draw(self.learned, self.chance)
+            specs = [str(self.parts.catalogue.parse(arm)) for arm in drawn.arms]
+            opened = Battle(
+                uuid.uuid4().hex, drawn.mode, True, request, family_of(prompt), (specs[0], specs[1]), drawn.left,
+                drawn.propensity, voter, notice.VERSION, datetime.now(timezone.utc),
+            )  # fmt: skip
+            token = self.parts.store.open_battle(opened)
+            run = self.runs.add(Run(request, 2, self.parts.language_model.end_ids, sealed=True))
+            yield from self._stream(run, opened, token)
+        except BUSY_ERRORS as error:
+            yield {"error": str(error)}, False
+        finally:
+            if opened is not None and (run is None or len(run.traces) < 2 or "cancelled" in [t.stop for t in run.traces]):
+                self._give_up(opened.id)
+
+    def _stream(self, run: Run, battle: Battle, token: str) -> Iterator[tuple[Message, Any]]:
+        sides = battle.arms if battle.left == "a" else battle.arms[::-1]
+        seq, due = 0, time.monotonic()
+        for _ in grow(self.parts, run, sides):
+            if not run.stopped and time.monotonic() >= due:
+                due = time.monotonic() + INTERVAL
+                yield blind(run, token, seq), False
+                seq += 1
+        left, right = run.traces
+        self.parts.store.finish_battle(battle.id, (left, right) if battle.left == "a" else (right, left))
+        yield blind(run, token, seq), True
+
+    def _give_up(self, battle_id: str) -> None:
+        try:
+            self.parts.store.fail_battle(battle_id, "not finished")
+        except PlaygroundError:
+            return
+
+    def vote(self, choice: str, shown: Any, voter: str | None) -> tuple[str, Message | None]:
+        """Commit the vote, then reveal; (sentence, the revealed board or None)."""
+        try:
+            token = shown.get("battle") if isinstance(shown, dict) else None
+            if not isinstance(token, str) or not voter:
+                raise PlaygroundError("There is no finished battle to vote on; start one.")
+            self.parts.store.vote(token, voter, _outcome(choice, self._left(token)))
+            return "**Saved.** Here is who answered.", self._revealed(token, voter)
+        except PlaygroundError as error:
+            return str(error), None
+
+    def _left(self, token: str) -> str:
+        return self.parts.store.battle(token.split(".")[0]).left
+
+    def _revealed(self, token: str, voter: str) -> Message:
+        """A new, open run from what the database holds; the sealed one stays sealed."""
+        revealed = self.parts.store.reveal(token, voter)
+        order = (0, 1) if revealed.battle.left == "a" else (1, 0)
+        traces = [revealed.traces[i] for i in order]
+        request = revealed.battle.request
+        run = Run(request, 2, self.parts.language_model.end_ids)
+        run.start(traces, [head(self.parts, t.policy, request.prefill, name) for t, name in zip(traces, ("A", "B"))])
+        run.finish(traces)
+        return snapshot(self.runs.add(run), 1)
+
+    def agree(self, voter: str | None) -> str:
+        """The voter's id, new where the browser has none, with the agreement stored."""
+        voter = voter or secrets.token_urlsafe(16)
+        self.parts.store.agree(voter, notice.VERSION)
+        return voter
+
+
+def _outcome(choice: str, left: str) -> Outcome:
+    right: Outcome = "b" if left == "a" else "a"
+    sides: dict[str, Outcome] = {"left": "a" if left == "a" else "b", "right": right, "tie": "tie", "both_bad": "both_bad"}
+    return sides[choice]
+
+
+def build(parts: Parts, runs: Runs, voter: gr.BrowserState, page: gr.Blocks) -> None:
+    """Lay out the tab and wire its events."""
+    tab = Arena(parts, runs)
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    gr.Markdown("Two policies answer without names. Read both, vote, and then see who they were and where they were bold.")
+    with gr.Column(elem_id="arena-notice", elem_classes="pg-notice") as notice_card:
+        gr.Markdown(f"**Before the first battle.** {notice.TEXT}")
+        agree = gr.Button("Agree and continue", elem_id="arena-agree", variant="primary")
+    with gr.Column(visible=False) as ground:
+        box = prompt_box("arena")
+        start = gr.Button("Battle", variant="primary", elem_id="battle")
+        shown = component("battle", None, elem_id="arena-battle")
+        with gr.Row(visible=False, elem_classes="pg-votes", elem_id="arena-votes") as row:
+            buttons = [gr.Button(label, interactive=False, elem_id=f"arena-{c}", min_width=90) for c, label in CHOICES]
+        said = gr.Markdown("", elem_id="arena-said", elem_classes="pg-said")
+        revealed = board(runs, "arena-board", "", visible=False)
+        renew = gr.Button("New battle", elem_id="arena-new", visible=False)
+
+    def fight(*values: Any) -> Iterator[list[Any]]:
+        hidden = [gr.update(visible=False), "", gr.update(visible=False, value=None), gr.update(visible=False)]
+        yield [gr.update(value=None, visible=True), *hidden, *[gr.update(interactive=False)] * 4]
+        was_open: bool | None = None
+        for message, is_open in tab.battle(*values):
+            row_now = gr.skip() if is_open == was_open else gr.update(visible="error" not in message)
+            keys = [gr.skip()] * 4 if is_open == was_open else [gr.update(interactive=is_open)] * 4
+            was_open = is_open
+            yield [message, row_now, *[gr.skip()] * 3, *keys]
+
+    def cast(choice: str, message: Any, voter_id: str | None) -> list[Any]:
+        sentence, board_now = tab.vote(choice, message, voter_id)
+        if board_now is None:
+            return [*[gr.skip()] * 2, sentence, *[gr.skip()] * 2]
+        hide, show = gr.update(visible=False), gr.update(visible=True)
+        return [hide, hide, sentence, gr.update(visible=True, value=board_now), show]
+
+    def opened(voter_id: str | None) -> list[Any]:
+        known = bool(voter_id) and parts.store.agreed(str(voter_id), notice.VERSION)
+        return [gr.update(visible=not known), gr.update(visible=known)]
+
+    decode: dict[str, Any] = {**private, "concurrency_limit": 1, "concurrency_id": "decode"}
+    outputs = [shown, row, said, revealed, renew, *buttons]
+    for button in (start, renew):
+        button.click(fight, [*box.inputs, voter], outputs, **decode)
+    for (choice, _), button in zip(CHOICES, buttons):
+        button.click(
+            lambda message, voter_id, choice=choice: cast(choice, message, voter_id),
+            [shown, voter], [shown, row, said, revealed, renew], **private,
+        )  # fmt: skip
+    agree.click(tab.agree, voter, voter, **private).then(opened, voter, [notice_card, ground], **private)
+    page.load(opened, voter, [notice_card, ground], **private)

@@ -1,0 +1,60 @@
+"""Plotly charts over a finished run: one line a lane, the colour and dash of the lane's mark. Drawn once, at the end.
+
+Only plain line traces: Gradio draws them with an older plotly.js than the Python package ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import plotly.graph_objects as go
+
+from playground.decoding.trace import TokenStep
+
+COLOURS = ("#2f7fd0", "#d9722a", "#1a9a7a", "#b565b0")
+DASHES = ("solid", "dash", "dot", "dashdot")
+INK = "#84878f"
+GRID = "rgba(132, 135, 143, 0.22)"
+
+
+def temperature_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str]) -> go.Figure:
+    """Temperature by position; stepped, because it holds for one token."""
+    return _chart(lanes, names, "Temperature by position", "temperature", lambda step: step.temperature, "hv")
+
+
+def entropy_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str]) -> go.Figure:
+    """Entropy of the raw distribution by position, in nats."""
+    return _chart(lanes, names, "Entropy by position", "nats", lambda step: step.entropy, "linear")
+
+
+def _chart(
+    lanes: Sequence[Sequence[TokenStep]],
+    names: Sequence[str],
+    title: str,
+    unit: str,
+    value: Callable[[TokenStep], float],
+    shape: str,
+) -> go.Figure:
+    figure = go.Figure()
+    for index, (steps, name) in enumerate(zip(lanes, names)):
+        figure.add_scatter(
+            x=[step.position for step in steps],
+            y=[value(step) for step in steps],
+            mode="lines",
+            name=name,
+            line={"color": COLOURS[index % 4], "dash": DASHES[index % 4], "width": 1.8, "shape": shape},
+        )
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}, "x": 0, "xanchor": "left", "xref": "paper"},
+        height=280,
+        margin={"l": 48, "r": 12, "t": 64, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        hovermode="x unified",
+        xaxis={**axis, "title": {"text": "position"}},
+        yaxis={**axis, "title": {"text": unit}, "rangemode": "tozero"},
+    )
+    return figure

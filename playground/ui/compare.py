@@ -1,0 +1,171 @@
+"""Compare: two to four policies side by side on one prompt, in colour, with charts, figures and a vote that is not blind."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import gradio as gr
+
+from playground.errors import PlaygroundError
+from playground.parts import Parts
+from playground.records import Battle, Outcome
+from playground.ui import notice
+from playground.ui.charts import entropy_chart, temperature_chart
+from playground.ui.components import board, policies
+from playground.ui.decode import BUSY_ERRORS, LONGEST_REPLY, grow, read_request
+from playground.ui.prompt_box import family_of, prompt_box
+from playground.ui.runs import Run, Runs
+from playground.ui.wire import Batcher, Message, refusal, snapshot
+
+EMPTY = (
+    "Press Generate. Each token is painted with the temperature it was drawn at, from careful blue to free orange; "
+    "point at a token to see its alternatives."
+)
+Output = tuple[Any, Any, Any, Any]
+
+
+class Compare:
+    """The handlers of the tab; they hold no state but the parts and the runs."""
+
+    def __init__(self, parts: Parts, runs: Runs) -> None:
+        self.parts, self.runs = parts, runs
+
+    def generate(self, prompt: str, system: str, prefill: str, stops: str, seed: Any, length: Any, specs: Any) -> Iterator[Output]:
+        """Stream a run: (message, temperature chart, entropy chart, what follows the run) at most ten times a second."""
+        try:
+            request = read_request(prompt, system, prefill, stops, seed, length)
+            run = self.runs.add(Run(request, len(_specs(specs)), self.parts.language_model.end_ids))
+            canonical = [str(self.parts.catalogue.parse(spec)) for spec in _specs(specs)]
+            batcher: Batcher | None = None
+            for _ in grow(self.parts, run, canonical):
+                if batcher is None:
+                    batcher = Batcher(run, time.monotonic)
+                    yield snapshot(run), gr.skip(), gr.skip(), gr.update(visible=False)
+                elif message := batcher.delta():
+                    yield message, gr.skip(), gr.skip(), gr.skip()
+            assert batcher is not None
+            yield batcher.last(), *self.after(run)
+        except BUSY_ERRORS as error:
+            yield refusal(str(error)), gr.skip(), gr.skip(), gr.skip()
+
+    def after(self, run: Run) -> tuple[Any, Any, Any]:
+        """Both charts and the part of the page that a stopped run opens."""
+        lanes = [run.steps(lane) for lane in range(run.lanes)]
+        names = [f"Lane {i + 1} · {head['title']}" for i, head in enumerate(run.heads)]
+        return temperature_chart(lanes, names), entropy_chart(lanes, names), gr.update(visible=True)
+
+    def stop(self, shown: Any) -> Output:
+        """Freeze the run that the board shows and draw what it has."""
+        try:
+            run = self.runs.get(_run_id(shown))
+        except PlaygroundError:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        if run.stopped or not run.heads:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        run.cancel()
+        return snapshot(run, 1_000_000), *self.after(run)
+
+    def vote(self, choice: str, shown: Any, first: str, second: str, voter: str | None, agrees: bool) -> tuple[str, Any]:
+        """Store a vote on two lanes of a finished run; (sentence, voter id)."""
+        try:
+            run = self.runs.get(_run_id(shown))
+            lanes = _lane(first, run), _lane(second, run)
+            if lanes[0] == lanes[1]:
+                raise PlaygroundError("Choose two different lanes.")
+            if voter is None and not agrees:
+                raise PlaygroundError("Tick the notice first; nothing is stored before.")
+            voter = voter or secrets.token_urlsafe(16)
+            if agrees:
+                self.parts.store.agree(voter, notice.VERSION)
+            battle = _open_battle(run, lanes, voter)
+            traces = run.traces[lanes[0]], run.traces[lanes[1]]
+            self.parts.store.record_open_vote(battle, traces, _outcome(choice))
+            return "Saved, marked as not blind.", voter
+        except PlaygroundError as error:
+            return str(error), gr.skip()
+
+
+def _specs(value: Any) -> list[str]:
+    if not isinstance(value, list) or not 2 <= len(value) <= 4 or not all(isinstance(spec, str) for spec in value):
+        raise PlaygroundError("Compare takes two to four lanes.")
+    return [spec[:2000] for spec in value]
+
+
+def _run_id(shown: Any) -> object:
+    return shown.get("run") if isinstance(shown, dict) else None
+
+
+def _lane(name: str, run: Run) -> int:
+    number = int(str(name).removeprefix("Lane ")) - 1 if str(name).removeprefix("Lane ").isdigit() else -1
+    if not 0 <= number < len(run.traces):
+        raise PlaygroundError("Choose two lanes of a finished run.")
+    return number
+
+
+def _outcome(choice: str) -> Outcome:
+    outcomes: dict[str, Outcome] = {"first": "a", "second": "b", "tie": "tie", "both_bad": "both_bad"}
+    return outcomes[choice]
+
+
+def _open_battle(run: Run, lanes: tuple[int, int], voter: str) -> Battle:
+    arms = run.traces[lanes[0]].policy, run.traces[lanes[1]].policy
+    key = uuid.uuid5(uuid.NAMESPACE_OID, f"{run.id}/{lanes[0]}/{lanes[1]}/{voter}").hex
+    family = family_of(run.request.prompt)
+    now = datetime.now(timezone.utc)
+    return Battle(key, "evaluate", False, run.request, family, arms, "a", None, voter, notice.VERSION, now)
+
+
+def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
+    """Lay out the tab and wire its events."""
+    tab = Compare(parts, runs)
+    box = prompt_box("compare")
+    learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
+    chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])
+    with gr.Row(elem_classes="pg-actions", equal_height=True):
+        generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=2, min_width=120)
+        stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
+        again = gr.Button("Regenerate", elem_id="regenerate", scale=1, min_width=110)
+        length = gr.Slider(8, LONGEST_REPLY, 128, step=8, label="Length in tokens", elem_id="length", scale=3, min_width=180)
+        seed = gr.Number(1, label="Seed", precision=0, minimum=0, elem_id="seed", scale=1, min_width=110)
+    shown = board(runs, "compare-board", EMPTY)
+    with gr.Column(visible=False, elem_id="compare-after") as after:
+        with gr.Row():
+            charts = [gr.Plot(show_label=False, container=False, min_width=320, elem_classes="pg-chart") for _ in range(2)]
+        _vote_row(tab, shown, voter)
+    outputs = [shown, *charts, after]
+    options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    decode: dict[str, Any] = {**options, "concurrency_limit": 1, "concurrency_id": "decode"}
+    inputs = [*box.inputs, seed, length, chosen]
+    first = generate.click(tab.generate, inputs, outputs, **decode)
+    renewed = again.click(lambda: random.SystemRandom().randrange(2**31), None, seed, **options)
+    second = renewed.then(tab.generate, inputs, outputs, **decode)
+    stop.click(tab.stop, shown, outputs, cancels=[first, second], **options)
+
+
+def _vote_row(tab: Compare, shown: gr.HTML, voter: gr.BrowserState) -> None:
+    lanes: Sequence[str] = [f"Lane {number}" for number in range(1, 5)]
+    gr.Markdown("#### Which reply is better?")
+    with gr.Row(elem_classes="pg-votes"):
+        first = gr.Dropdown(list(lanes), value="Lane 1", label="First", min_width=90, elem_classes="pg-narrow")
+        second = gr.Dropdown(list(lanes), value="Lane 2", label="Second", min_width=90, elem_classes="pg-narrow")
+        labels = (("first", "First is better"), ("second", "Second is better"), ("tie", "Tie"), ("both_bad", "Both bad"))
+        buttons = [(choice, gr.Button(label, elem_id=f"compare-{choice}", min_width=90)) for choice, label in labels]
+    agrees = gr.Checkbox(False, label=f"I agree: {notice.TEXT}", container=False, elem_id="compare-agree")
+    said = gr.Markdown("", elem_id="compare-said", elem_classes="pg-said")
+    for choice, button in buttons:
+        button.click(
+            lambda *values, choice=choice: tab.vote(choice, *values),
+            [shown, first, second, voter, agrees],
+            [said, voter],
+            api_visibility="private",
+            show_progress="hidden",
+        )
+
+
+__all__ = ["Compare", "Message", "build"]

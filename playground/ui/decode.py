@@ -1,0 +1,63 @@
+"""From what a visitor asked to a run and its messages: the one place where the page calls the decoder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from playground.decoding.trace import Finished, Request, Started
+from playground.errors import PlaygroundError
+from playground.parts import ModelError, Parts
+from playground.ui.prompt_box import stop_strings
+from playground.ui.runs import Run
+
+LONGEST_PROMPT = 20_000
+LONGEST_REPLY = 512
+BUSY_ERRORS = (PlaygroundError, ModelError)
+
+
+def read_request(prompt: str, system: str, prefill: str, stops: str, seed: Any, length: Any) -> Request:
+    """The request of a form. Raises PlaygroundError in one sentence for what the form alone can refuse."""
+    texts = {"Prompt": prompt, "System prompt": system, "Beginning of the reply": prefill, "Stop strings": stops}
+    for name, text in texts.items():
+        if not isinstance(text, str | None) or len(text or "") > LONGEST_PROMPT:
+            raise PlaygroundError(f"{name} must be text of at most {LONGEST_PROMPT:,} characters.")
+    if not (prompt or "").strip():
+        raise PlaygroundError("Write a prompt first, or pick one below.")
+    try:
+        seed, length = int(seed), int(length)
+    except (TypeError, ValueError):
+        raise PlaygroundError("Seed and length must be whole numbers.") from None
+    if not 0 <= seed < 2**63 or not 1 <= length <= LONGEST_REPLY:
+        raise PlaygroundError(f"Seed must be at least 0 and length lie between 1 and {LONGEST_REPLY} tokens.")
+    return Request(prompt, system or None, prefill or "", stop_strings(stops), seed, length)
+
+
+def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
+    """Decode all lanes of `run` in one call; yields after every step. Closing it stops the decoder and freezes the run."""
+    began = time.monotonic()
+    try:
+        with closing(parts.stream(run.request, specs)) as events:  # type: ignore[type-var]
+            for event in events:
+                if isinstance(event, Started):
+                    run.start(event.traces, [head(parts, spec, run.request.prefill) for spec in specs])
+                elif isinstance(event, Finished):
+                    run.finish(event.traces)
+                else:
+                    run.append(event)
+                    run.seconds = time.monotonic() - began
+                yield
+                if run.stopped:
+                    return
+    finally:
+        run.cancel()
+
+
+def head(parts: Parts, text: str, prefill: str, label: str | None = None) -> dict[str, Any]:
+    """What stands above a lane: the policy's title, its shortest spec, and the given beginning of the reply."""
+    spec = parts.catalogue.parse(text)
+    values = spec.short.partition(":")[2]
+    record = {"title": spec.kind.title, "spec": str(spec), "short": values.replace(",", ", "), "prefill": prefill}
+    return {**record, "label": label} if label else record

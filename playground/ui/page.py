@@ -1,0 +1,87 @@
+"""The whole page: header and tabs, and how it is served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from playground.config import Settings
+from playground.parts import Parts
+from playground.ui import arena, compare, notice
+from playground.ui.components import STATIC, component
+from playground.ui.runs import Runs
+
+NAME = "Adaptive decoding"
+LEAD = (
+    "A language model usually writes at one fixed temperature. Here a small trained head, or a rule, chooses a "
+    "temperature for every token, and colour shows which."
+)
+QUEUE = 32
+THREADS = 80
+SESSIONS = 2000
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
+
+
+def build(parts: Parts) -> gr.Blocks:
+    """The page over these parts; launch it with `launch_options`."""
+    runs = Runs()
+    with gr.Blocks(title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+        voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
+        component("header", None, name=NAME, lead=LEAD, model=model_line(parts))
+        with gr.Tabs():
+            with gr.Tab("Compare", id="compare"):
+                compare.build(parts, runs, voter)
+            with gr.Tab("Arena", id="arena"):
+                arena.build(parts, runs, voter, page)
+    page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)
+    return page
+
+
+def model_line(parts: Parts) -> str:
+    """Name, revision, precision and device of the loaded model, as the page shows them."""
+    model = parts.language_model
+    return f"{model.name} · revision {model.revision[:12]} · {model.precision} · {model.device}"
+
+
+def launch_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of `launch`: no telemetry, history, API pages or uploads, and nothing of the data folder served."""
+    return {
+        "server_name": settings.host,
+        "server_port": settings.port,
+        "theme": theme(),
+        "css_paths": [STATIC / "style.css"],
+        "show_error": False,
+        "share": False,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "mcp_server": False,
+        "run_history": False,
+        "footer_links": [],
+        "strict_cors": True,
+        "allowed_paths": [],
+        "blocked_paths": [str(settings.data_folder)],
+        "max_file_size": "1kb",
+        "state_session_capacity": SESSIONS,
+        "max_threads": THREADS,
+        "quiet": True,
+    }
+
+
+def theme() -> gr.themes.Base:
+    """Ink on paper, so that the only strong colours are the data's. System fonts: nothing is fetched."""
+    return gr.themes.Base(
+        primary_hue="neutral", neutral_hue="neutral", font=FONTS, font_mono=MONOSPACE, radius_size="md", text_size="md"
+    ).set(
+        body_background_fill="#fbfbf9",
+        body_background_fill_dark="#141517",
+        block_background_fill="#ffffff",
+        block_background_fill_dark="#1b1c1f",
+        button_primary_background_fill="#1d1e22",
+        button_primary_background_fill_hover="#33353b",
+        button_primary_text_color="#ffffff",
+        button_primary_background_fill_dark="#ecece8",
+        button_primary_background_fill_hover_dark="#ffffff",
+        button_primary_text_color_dark="#17181c",
+    )
