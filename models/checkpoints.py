@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,15 +144,18 @@ def save(folder: Path, name: str, decoder: AdaptiveDecoder, meta: Meta, card: st
     tensors = {key: value.detach().float().contiguous().cpu() for key, value in decoder.state_dict().items()}
     _check_tensors(name, tensors, meta)
     weights = to_safetensors(tensors)
-    digest = hashlib.sha256(weights).hexdigest()
-    record = {"format": FORMAT, **asdict(meta), "weights_sha256": digest}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.safetensors").write_bytes(weights)
-    (folder / f"{name}.json").write_text(
-        json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8"
-    )
-    (folder / f"{name}.md").write_text(card, "utf-8")
-    return Checkpoint(name, folder, meta, digest)
+    return describe(Checkpoint(name, folder, meta, hashlib.sha256(weights).hexdigest()), meta, card)
+
+
+def describe(checkpoint: Checkpoint, meta: Meta, card: str) -> Checkpoint:
+    """The same weights with this meta and card; both files are written anew."""
+    record = {"format": FORMAT, **asdict(meta), "weights_sha256": checkpoint.sha256}
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (checkpoint.folder / f"{checkpoint.name}.json").write_text(text, encoding="utf-8")
+    (checkpoint.folder / f"{checkpoint.name}.md").write_text(card, encoding="utf-8")
+    return replace(checkpoint, meta=meta)
 
 
 def find(folders: Sequence[Path], base: Base) -> Found:

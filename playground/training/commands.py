@@ -45,21 +45,24 @@ def add_commands(subparsers: Any) -> None:
     add_common_flags(train)
     train.set_defaults(run=_train)
 
-    evaluate = subparsers.add_parser("evaluate", help="held-out rewards of a head beside every fixed temperature")
+    evaluate = subparsers.add_parser("evaluate", help="held-out rewards of heads beside every fixed temperature")
     add = evaluate.add_argument
-    add("--head", required=True, nargs="+", metavar="NAME", help="checkpoints to measure")
+    add("--head", required=True, nargs="+", metavar="NAME", help="checkpoints to measure; their cards are written anew")
     add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
-    add("--split", default="test", choices=("train", "dev", "test"))
-    add("--samples", type=int, default=4, help="replies for every prompt and policy (default 4)")
-    add("--limit", type=int, help="at most this many prompts of each kind")
-    add("--seed", type=int, default=1)
+    add("--prompts", type=Path, required=True, metavar="FILE", help="JSON list of prompts with id, split and prompt")
+    add("--reward", required=True, choices=[reward.name for reward in REWARDS])
     add(
         "--out",
         type=Path,
         required=True,
         metavar="FILE",
-        help="one JSON line for every reply; an unfinished file is continued",
+        help="one JSON line a prompt; an unfinished file is continued",
     )
+    add("--split", default="test", choices=("train", "dev", "test"))
+    add("--samples", type=int, default=4, help="replies for every prompt and policy (default 4)")
+    add("--limit", type=int, help="at most this many prompts")
+    add("--max-tokens", type=int, default=96)
+    add("--seed", type=int, default=1)
     add_common_flags(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -112,14 +115,6 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
     from playground.training import evaluate
 
     model = load_model(settings_from(vars(arguments), environment))
-    evaluate.run(
-        model,
-        heads=arguments.head,
-        folder=arguments.folder,
-        out=arguments.out,
-        split=arguments.split,
-        samples=arguments.samples,
-        limit=arguments.limit,
-        seed=arguments.seed,
-        command=command_line(),
-    )
+    names = ("folder", "prompts", "reward", "out", "split", "samples", "limit", "max_tokens", "seed")
+    values = {name: getattr(arguments, name) for name in names}
+    evaluate.run(model, heads=arguments.head, command=command_line(), **values)

@@ -1,0 +1,87 @@
+"""The card of a head: Markdown written from its meta alone, so the two never disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.checkpoints import Meta
+
+REWARDS = {
+    "contains-answer": "facts: share of replies that hold an accepted answer (higher is better)",
+    "fewer-repeats": "stories: minus the share of repeated 4-grams (0 is best)",
+}
+LIMITS = """## Limits
+
+- The labels come from programs, not from people: nothing here says that a reader prefers these replies.
+- The model has 135 million parameters; the figures say nothing about larger ones.
+- One training seed, few prompts: read the intervals, not the means.
+- A gain on facts and stories together shows that the head tells kinds of prompt apart; only `shuffled` at token level
+  tests whether it matters *where* in a reply the temperature changes."""
+
+
+def text(name: str, meta: Meta) -> str:
+    """The card of checkpoint `name`."""
+    level = meta.kind.removeprefix("adaptive-")
+    parts = [
+        f"# {name}\n",
+        f"An AdaptiveDecoder head (Dhuliawala et al. 2024, arXiv 2411.09661), {level} level: it reads the last hidden state of",
+        f"`{meta.base.model}` (revision `{meta.base.revision}`, hidden size {meta.base.hidden_size}) and gives a distribution over the",
+        f"temperatures {', '.join(f'{t:g}' for t in meta.grid)}. Three layers, hidden {meta.width}, SiLU. Licence Apache-2.0.\n",
+        "## How it was made\n",
+        "Latent preference optimization with the separate loss (equation 10), uniform reference kept for every token, on",
+        "candidates whose temperatures were drawn uniformly from the grid and labelled by verifiable rewards: fewer repeated",
+        "4-grams in stories (pairs dropped whose winner loses more than .02 dictionary-word share), accepted answers in facts.",
+        "No human votes.\n",
+        "```",
+        meta.command or "(made from Python)",
+        "```",
+        f"\nCommit `{meta.commit}`, torch {meta.torch}, preference files sha256 `{meta.preferences_sha256[:16]}…`.\n",
+        *_training(meta.metrics.get("training", {})),
+        *_held_out(meta.metrics.get("held_out", {})),
+        "\n## Temperatures chosen under argmax on held-out prompts\n",
+        "| " + " | ".join(f"{t:g}" for t in meta.grid) + " |",
+        "|" + "---|" * len(meta.grid),
+        "| " + " | ".join(f"{share:.1%}" for share in meta.temperature_histogram) + " |\n",
+        LIMITS,
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _training(metrics: Mapping[str, Any]) -> list[str]:
+    if not metrics:
+        return []
+    recipe = ", ".join(f"{key} {value:g}" for key, value in metrics["recipe"].items())
+    return [
+        f"{metrics['train_pairs']} pairs trained on, {metrics['held_out_pairs']} of other prompts held out for early stopping "
+        f"(epoch {metrics['epoch']}; held-out loss {metrics['held_out_loss']:.4f}, ln 2 = 0.6931 is no knowledge; accuracy "
+        f"{metrics['held_out_accuracy']:.3f}; calibration error {metrics['calibration_error']:.3f}).",
+        f"Recipe: {recipe}.\n",
+    ]
+
+
+def _held_out(held_out: Mapping[str, Any]) -> list[str]:
+    if not held_out:
+        return ["No held-out figures yet: run `python -m playground evaluate`.\n"]
+    lines = ["## Held-out figures\n", "Means over prompts with 95 % t intervals; differences are paired by prompt.\n"]
+    for reward, figures in sorted(held_out.items()):
+        lines += [
+            f"### {REWARDS.get(reward, reward)}\n",
+            f"{figures['prompts']} prompts of the {figures['split']} split, {figures['samples']} replies for every prompt and policy, "
+            f"at most {figures['max_tokens']} tokens.\n",
+            "```",
+            figures["command"],
+            "```\n",
+            "| policy | mean | head minus it |",
+            "|---|---|---|",
+            f"| **this head** | {_interval(figures['head'])} | |",
+        ]
+        for label, other in figures["others"].items():
+            lines.append(f"| {label} | {_interval(other)} | {_interval(other['head_minus_it'], sign=True)} |")
+        lines.append("")
+    return lines
+
+
+def _interval(value: Mapping[str, Any], sign: bool = False) -> str:
+    half = "∞" if value["half"] is None else f"{value['half']:.3f}"
+    return f"{value['mean']:{'+' if sign else ''}.3f} ± {half}"
