@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,22 +148,25 @@ def load_language_model(
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"There is no file {model}; name an existing .gguf file, a model folder or a Hub id.")
-        return _load(str(path.parent), path.stem, _fingerprint(path), place, gguf_file=path.name)
+        return _load(str(path.parent), path.stem, _fingerprint(path), place, options={"gguf_file": path.name})
     if path.is_dir():
         return _load(str(path), path.resolve().name, _folder_revision(path), place)
     if path.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ModelError(
             f"There is no model folder {model}; name a folder with config.json, a .gguf file or a Hub id such as org/name."
         )
-    return _load(model, model, revision, place, revision=revision)
+    return _load(model, model, revision, place, options={"revision": revision} if revision else {})
 
 
-def _load(where: str, name: str, revision: str | None, device: torch.device, **options: Any) -> LanguageModel:
-    options = {key: value for key, value in options.items() if value is not None}
+def _load(
+    where: str, name: str, revision: str | None, device: torch.device, options: Mapping[str, str] | None = None
+) -> LanguageModel:
     transformers.utils.logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, **options)
-        model = AutoModelForCausalLM.from_pretrained(where, trust_remote_code=False, dtype=torch.float32, **options)
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False, **(options or {}))
+        model = AutoModelForCausalLM.from_pretrained(
+            where, trust_remote_code=False, dtype=torch.float32, **(options or {})
+        )
     except Exception as error:  # a loader of foreign files: whatever it raises becomes one sentence
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(

@@ -14,7 +14,11 @@ from playground import space, terminal
 from playground.config import add_common_flags, settings_from
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
+from playground.feedback.export import FORMATS
+from playground.feedback.export import export as export_votes
+from playground.feedback.store import Store
 from playground.parts import load_parts
+from playground.training.commands import add_commands
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands)
     _add_export(commands)
+    add_commands(commands)
     _add_space(commands)
     return top
 
@@ -45,9 +50,11 @@ def _add_generate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser("export", help="write the votes to a file, with a manifest beside it")
-    command.add_argument("--format", required=True, choices=("lpo", "csv"))
+    command.add_argument("--format", required=True, choices=FORMATS)
     command.add_argument("--out", required=True, metavar="FILE")
-    command.add_argument("--include-unblind", action="store_true", help="also votes cast in Compare, where names were seen")
+    command.add_argument(
+        "--include-unblind", action="store_true", help="also votes cast in Compare, where names were seen"
+    )
     add_common_flags(command)
     command.set_defaults(run=export)
 
@@ -60,7 +67,9 @@ def _add_space(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def generate(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
     parts = load_parts(settings_from(vars(flags), environment))
-    request = Request(flags.prompt, flags.system, flags.prefill, tuple(flags.stop), flags.seed, flags.max_tokens, flags.noise)
+    request = Request(
+        flags.prompt, flags.system, flags.prefill, tuple(flags.stop), flags.seed, flags.max_tokens, flags.noise
+    )
     traces = parts.generate(request, flags.policy)
     if flags.json:
         for trace in traces:
@@ -70,13 +79,11 @@ def generate(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
 
 
 def export(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
-    from playground.feedback.export import write
-    from playground.feedback.store import Store
-
     settings = settings_from(vars(flags), environment)
     store = Store.open(settings.sqlalchemy_url, settings.data_folder)
-    manifest = write(store, Path(flags.out), flags.format, include_unblind=flags.include_unblind)
-    print(f"{manifest['records']} votes written to {flags.out}; {manifest['excluded']} excluded", file=sys.stderr)
+    manifest = export_votes(store, Path(flags.out), flags.format, flags.include_unblind)
+    left_out = ", ".join(f"{count} {reason}" for reason, count in manifest["excluded"].items() if count) or "none"
+    print(f"{manifest['preferences']} votes written to {flags.out}; left out: {left_out}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:

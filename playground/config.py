@@ -58,7 +58,11 @@ class Settings:
 def add_common_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that every command shares. Defaults are None: unset is told apart from set."""
     add = parser.add_argument
-    add("--model", metavar="ID|DIR|FILE.gguf", help="a Hub id, a local folder or a GGUF file (default: the embedded model)")
+    add(
+        "--model",
+        metavar="ID|DIR|FILE.gguf",
+        help="a Hub id, a local folder or a GGUF file (default: the embedded model)",
+    )
     add("--revision", metavar="R", help="revision of a Hub model")
     add("--precision", choices=PRECISIONS, help="arithmetic of the model (default: auto)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), help="where the model runs (default: auto)")

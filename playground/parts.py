@@ -59,7 +59,9 @@ class Parts:
         """
         return self._decode(request, tuple(specs), tuple(replicas) if replicas is not None else None)
 
-    def generate(self, request: Request, specs: Sequence[str], replicas: Sequence[int] | None = None) -> tuple[Trace, ...]:
+    def generate(
+        self, request: Request, specs: Sequence[str], replicas: Sequence[int] | None = None
+    ) -> tuple[Trace, ...]:
         """The finished traces, in the order of `specs`."""
         for event in self.stream(request, specs, replicas):
             if isinstance(event, Finished):
@@ -70,7 +72,9 @@ class Parts:
 def load_parts(settings: Settings | None = None) -> Parts:
     """Everything the settings ask for. Raises ModelError or PlaygroundError with one sentence."""
     settings = settings or Settings()
-    model = load_language_model(settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder)
+    model = load_language_model(
+        settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
+    )
     base = checkpoints.Base(model.name, model.revision, model.hidden_size, model.vocab_size)
     folders = [folder for folder in (settings.checkpoints, checkpoints.SHIPPED) if folder is not None]
     if settings.checkpoints is not None and not settings.checkpoints.is_dir():

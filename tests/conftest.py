@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve a shared machine
@@ -37,5 +36,5 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def tiny() -> Iterator[TinyLM]:
-    yield TinyLM()
+def tiny() -> TinyLM:
+    return TinyLM()

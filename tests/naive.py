@@ -18,7 +18,14 @@ def last_logits(model: LanguageModel | TinyLM, ids: list[int]) -> torch.Tensor:
 
 
 def naive(
-    model: LanguageModel | TinyLM, prompt: str, spec: str, seed: int, count: int, t0: float, theta: float = 0.0, greedy: bool = False
+    model: LanguageModel | TinyLM,
+    prompt: str,
+    spec: str,
+    seed: int,
+    count: int,
+    t0: float,
+    theta: float = 0.0,
+    greedy: bool = False,
 ) -> list[int]:
     """Tokens of one lane at T = t0·0.8^(theta/H), drawn by hand from the stream of (seed, canonical spec, replica 0)."""
     ids = model.encode_chat(prompt)
@@ -34,11 +41,10 @@ def naive(
             h = -float((p * p.clamp(min=1e-300).log()).sum())
             temperature = float(f"{t0 * 0.8 ** (theta / h):.9g}")
             q = torch.softmax(logits / temperature, -1)
-            total, token = 0.0, 0
-            for token, mass in enumerate(q.tolist()):
-                total += mass
-                if total > u:
-                    break
+            token, total = 0, float(q[0])
+            while total <= u:
+                token += 1
+                total += float(q[token])
         drawn.append(token)
         if token in model.end_ids:
             break

@@ -28,7 +28,13 @@ def head(name: str) -> Head:
     level = "sequence" if name == "reply" else "token"
     value = float("nan") if name == "nan" else -math.log(len(GRID))
     grid = (float("nan"),) * 4 if name == "nan" else GRID
-    return Head(f"{name}@0", level, grid, lambda h: torch.full((len(h), 4), -math.log(4.0) if name == "nan" else value).double(), (0.1, 0.2, 0.3, 0.4))
+    return Head(
+        f"{name}@0",
+        level,
+        grid,
+        lambda h: torch.full((len(h), 4), -math.log(4.0) if name == "nan" else value).double(),
+        (0.1, 0.2, 0.3, 0.4),
+    )
 
 
 def run(model: TinyLM | LanguageModel, specs: Sequence[str], request: Request = PROMPT) -> tuple[Trace, ...]:
@@ -42,15 +48,21 @@ def run(model: TinyLM | LanguageModel, specs: Sequence[str], request: Request = 
     return events[-1].traces
 
 
-@pytest.mark.parametrize(("spec", "t0", "theta"), [("fixed:temperature=1.0", 1.0, 0.0), ("edt:t0=1.0,theta=0.5", 1.0, 0.5)])
+@pytest.mark.parametrize(
+    ("spec", "t0", "theta"), [("fixed:temperature=1.0", 1.0, 0.0), ("edt:t0=1.0,theta=0.5", 1.0, 0.5)]
+)
 def test_equals_the_naive_loop_on_tiny_lm(tiny: TinyLM, spec: str, t0: float, theta: float) -> None:
     for seed in range(5):
         (trace,) = run(tiny, [spec], replace(PROMPT, seed=seed))
         assert list(trace.token_ids) == naive(tiny, PROMPT.prompt, trace.policy, seed, 40, t0, theta)
 
 
-@pytest.mark.parametrize(("spec", "t0", "theta"), [("fixed:temperature=0.8", 0.8, 0.0), ("edt:t0=1.0,theta=0.5", 1.0, 0.5)])
-def test_equals_the_naive_loop_on_the_embedded_model(embedded_model: LanguageModel, spec: str, t0: float, theta: float) -> None:
+@pytest.mark.parametrize(
+    ("spec", "t0", "theta"), [("fixed:temperature=0.8", 0.8, 0.0), ("edt:t0=1.0,theta=0.5", 1.0, 0.5)]
+)
+def test_equals_the_naive_loop_on_the_embedded_model(
+    embedded_model: LanguageModel, spec: str, t0: float, theta: float
+) -> None:
     request = replace(PROMPT, max_tokens=24)
     (trace,) = run(embedded_model, [spec], request)
     assert list(trace.token_ids) == naive(embedded_model, request.prompt, trace.policy, 7, 24, t0, theta)
@@ -58,7 +70,12 @@ def test_equals_the_naive_loop_on_the_embedded_model(embedded_model: LanguageMod
 
 def test_company_and_order_of_lanes_change_nothing_to_the_last_bit(embedded_model: LanguageModel) -> None:
     request = replace(PROMPT, max_tokens=24)
-    specs = ["fixed:temperature=0.9", "edt:t0=1.1,theta=0.5", "fixed:temperature=0,top_k=5", "fixed:temperature=0.7,top_p=0.9"]
+    specs = [
+        "fixed:temperature=0.9",
+        "edt:t0=1.1,theta=0.5",
+        "fixed:temperature=0,top_k=5",
+        "fixed:temperature=0.7,top_p=0.9",
+    ]
     together = run(embedded_model, specs, request)
     backwards = run(embedded_model, specs[::-1], request)[::-1]
     assert [t.id for t in together] == [t.id for t in backwards]
@@ -105,7 +122,9 @@ def test_sampling_the_temperature_leaves_the_token_noise_alone(tiny: TinyLM) -> 
     stream = engine.rows_of(PROMPT, [POLICIES.parse("adaptive-token:select=sample")])[0].stream("token")
     first = torch.rand(1, dtype=torch.float64, generator=stream)
     logits = tiny.prefill(list(trace.prompt_ids))[0].logits.double()
-    assert trace.steps[0].token_id == int(engine.invert_cdf(engine.tempered(logits, torch.tensor([trace.steps[0].temperature])).exp(), first))
+    assert trace.steps[0].token_id == int(
+        engine.invert_cdf(engine.tempered(logits, torch.tensor([trace.steps[0].temperature])).exp(), first)
+    )
 
 
 def test_sequence_level_keeps_one_temperature_and_draws_replicas_without_replacement(tiny: TinyLM) -> None:

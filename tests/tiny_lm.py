@@ -65,7 +65,9 @@ class TinyLM:
 
     def step(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
         self.steps += 1
-        cache[0] = torch.stack([torch.tanh(s @ self.mix + self.embed[t]) for s, t in zip(cache[0], tokens, strict=True)])
+        cache[0] = torch.stack(
+            [torch.tanh(s @ self.mix + self.embed[t]) for s, t in zip(cache[0], tokens, strict=True)]
+        )
         return self._output(cache[0])
 
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:

@@ -124,9 +124,13 @@ def checked_request(request: Request) -> Request:
     if not request.prompt.strip():
         raise PlaygroundError("`prompt` must not be empty; write what the model should answer.")
     for name, text in (("prompt", request.prompt), ("system", request.system or ""), ("prefill", request.prefill)):
-        odd = next((c for c in text if (ord(c) < 32 and c not in "\t\n\r") or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000), None)
+        odd = next(
+            (c for c in text if (ord(c) < 32 and c not in "\t\n\r") or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000), None
+        )
         if odd is not None:
-            raise PlaygroundError(f"`{name}` must be plain text without control characters, but contains U+{ord(odd):04X}; remove it.")
+            raise PlaygroundError(
+                f"`{name}` must be plain text without control characters, but contains U+{ord(odd):04X}; remove it."
+            )
     if not 0 <= request.seed < 2**63:
         raise PlaygroundError(f"`seed` must be a whole number from 0 to 2**63 − 1, got {request.seed}.")
     if request.max_tokens < 1:
@@ -148,11 +152,12 @@ def stream(model: Model, request: Request, rows: Sequence[Row], resources: Resou
     prompt_ids = model.encode_chat(request.prompt, request.system, request.prefill)
     context = model.encode_text(request.prefill) if request.prefill else []
     lanes = [
-        _Lane(i, row, TextPieces(model.decode, context), request.stop, row.stream("token")) for i, row in enumerate(rows)
+        _Lane(i, row, TextPieces(model.decode, context), request.stop, row.stream("token"))
+        for i, row in enumerate(rows)
     ]
     passes = _passes(lanes)
     run = _Run(model, request, prompt_ids)
-    first = [_policies(group, resources) for group in passes[:1]][0]
+    first = _policies(passes[0], resources)
     yield Started(tuple(run.header(lane, first) for lane in lanes))
     began = time.perf_counter()
     output, cache = model.prefill(prompt_ids)
@@ -248,7 +253,9 @@ class _Run:
         return self.header(lane, policies).with_steps(lane.steps, lane.stop, timings)
 
 
-def _decode(run: _Run, lanes: list[_Lane], policies: Policies, output: ModelOutput, cache: Any) -> Iterator[tuple[LaneStep, ...]]:
+def _decode(
+    run: _Run, lanes: list[_Lane], policies: Policies, output: ModelOutput, cache: Any
+) -> Iterator[tuple[LaneStep, ...]]:
     """Steps 2 to 6 of the module docstring, for the lanes of one pass."""
     count = len(lanes)
     padding = run.model.rows_for(count) - count
@@ -257,8 +264,12 @@ def _decode(run: _Run, lanes: list[_Lane], policies: Policies, output: ModelOutp
     settings = [lane.row.spec.filters for lane in lanes]
     for position in range(run.length):
         if torch.isnan(logits).any():
-            raise PlaygroundError(f"The model {run.model.name} produced NaN at token {position}; try --precision float32 or another model.")
-        decisions = [(places, _decide(policy, places, logits, hidden, state, position)) for places, policy, state in policies]
+            raise PlaygroundError(
+                f"The model {run.model.name} produced NaN at token {position}; try --precision float32 or another model."
+            )
+        decisions = [
+            (places, _decide(policy, places, logits, hidden, state, position)) for places, policy, state in policies
+        ]
         temperature = torch.empty(count, dtype=torch.float64)
         open_logits = logits.clone()
         for places, decision in decisions:

@@ -228,7 +228,9 @@ def _step_record(step: TokenStep) -> dict[str, Any]:
         "entropy_after": step.entropy_after,
         "logprob": _nullable(step.logprob),
         "logprob_drawn": _nullable(step.logprob_drawn),
-        "alternatives": [{"id": a.id, "text": a.text, "prob": a.prob, "prob_after": a.prob_after} for a in step.alternatives],
+        "alternatives": [
+            {"id": a.id, "text": a.text, "prob": a.prob, "prob_after": a.prob_after} for a in step.alternatives
+        ],
         "channel": dict(step.channel),
     }
 

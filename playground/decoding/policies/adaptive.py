@@ -77,7 +77,13 @@ def _without_replacement(row: Row, logprobs: Tensor) -> int:
     return int((logprobs + gumbel).argsort(descending=True, stable=True)[rank])
 
 
-_SELECT = Key("select", "choice", "argmax", "argmax: the likeliest temperature; sample: drawn from the head", choices=("argmax", "sample"))
+_SELECT = Key(
+    "select",
+    "choice",
+    "argmax",
+    "argmax: the likeliest temperature; sample: drawn from the head",
+    choices=("argmax", "sample"),
+)
 
 
 def kind(level: str, default_checkpoint: str) -> PolicyKind:

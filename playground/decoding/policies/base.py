@@ -33,7 +33,11 @@ class Row:
 
     def stream(self, purpose: Literal["token", "temperature"], replica: int | None = None) -> torch.Generator:
         """The stream keyed by sha256(seed, canonical spec, replica)."""
-        own = (self.seed,) if self.noise == "shared" else (self.seed, self.spec, self.replica if replica is None else replica)
+        own = (
+            (self.seed,)
+            if self.noise == "shared"
+            else (self.seed, self.spec, self.replica if replica is None else replica)
+        )
         return random_stream(*own) if purpose == "token" else random_stream(*own, purpose)
 
 
@@ -94,8 +98,11 @@ class Decision:
 class Policy(Protocol):
     """Decides for all its rows at once. `checkpoint` and `grid` are stamped on their traces."""
 
-    checkpoint: str | None
-    grid: tuple[float, ...] | None
+    @property
+    def checkpoint(self) -> str | None: ...
+
+    @property
+    def grid(self) -> tuple[float, ...] | None: ...
 
     def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
         """The decision for the next token from its logits [B, V] and the state [B, H] that produced them."""

@@ -69,7 +69,9 @@ def _source(row: Row, head: Head | None, resources: Resources) -> _Permuted | _H
         return _Histogram(head, stream)
     donor = resources.donors.get(lane)
     if not donor:
-        raise PlaygroundError(f"`of` must name another lane that decides by itself, counted from 1; lane {lane} is none.")
+        raise PlaygroundError(
+            f"`of` must name another lane that decides by itself, counted from 1; lane {lane} is none."
+        )
     return _Permuted(donor, stream)
 
 
@@ -81,7 +83,14 @@ def kind(default_checkpoint: str) -> PolicyKind:
         formula="T_t = T'_π(t), π a seeded permutation",
         source="a placebo for where the temperature changes; ours",
         keys=(
-            Key("of", "int", 0, "the lane whose temperatures are shuffled, counted from 1; 0 draws from the checkpoint's card", 0, 64),
+            Key(
+                "of",
+                "int",
+                0,
+                "the lane whose temperatures are shuffled, counted from 1; 0 draws from the checkpoint's card",
+                0,
+                64,
+            ),
             Key("checkpoint", "checkpoint", default_checkpoint, "whose card's histogram is drawn from when `of` is 0"),
         ),
         build=Shuffled,

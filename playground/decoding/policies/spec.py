@@ -76,7 +76,15 @@ FILTER_KEYS = (
     Key("top_k", "int", 0, "keep the k most probable tokens; 0 is off", 0, 1_000_000),
     Key("top_p", "float", 1.0, "keep the smallest set of tokens with this mass; 1 is off", 0.0, 1.0, low_open=True),
     Key("min_p", "float", 0.0, "keep tokens with this share of the best one's probability; 0 is off", 0.0, 1.0),
-    Key("typical_p", "float", 1.0, "keep the tokens nearest the expected surprisal, up to this mass; 1 is off", 0.0, 1.0, low_open=True),
+    Key(
+        "typical_p",
+        "float",
+        1.0,
+        "keep the tokens nearest the expected surprisal, up to this mass; 1 is off",
+        0.0,
+        1.0,
+        low_open=True,
+    ),
     Key("eta_cutoff", "float", 0.0, "drop tokens below an entropy-dependent probability; 0 is off", 0.0, 1.0),
     Key("top_n_sigma", "float", 0.0, "keep logits within n standard deviations of the largest; 0 is off", 0.0, 100.0),
 )
@@ -139,7 +147,9 @@ def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
     known = {kind.name: kind for kind in kinds}
     name, _, rest = text.strip().partition(":")
     if name not in known:
-        raise PlaygroundError(f"There is no policy {name[:64]!r}{_nearest(name, known)}; choose one of {', '.join(known)}.")
+        raise PlaygroundError(
+            f"There is no policy {name[:64]!r}{_nearest(name, known)}; choose one of {', '.join(known)}."
+        )
     kind = known[name]
     keys = {key.name: key for key in kind.all_keys}
     values: dict[str, Value] = {key.name: key.default for key in kind.all_keys}
@@ -147,9 +157,13 @@ def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
     for item in rest.split(",") if rest.strip() else []:
         word, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not value:
-            raise PlaygroundError(f"A policy reads name:key=value,key=value; {item.strip()[:64]!r} in {name!r} is not key=value.")
+            raise PlaygroundError(
+                f"A policy reads name:key=value,key=value; {item.strip()[:64]!r} in {name!r} is not key=value."
+            )
         if word not in keys:
-            raise PlaygroundError(f"{name!r} has no key {word[:64]!r}{_nearest(word, keys)}; its keys are {', '.join(sorted(keys))}.")
+            raise PlaygroundError(
+                f"{name!r} has no key {word[:64]!r}{_nearest(word, keys)}; its keys are {', '.join(sorted(keys))}."
+            )
         if word in given:
             raise PlaygroundError(f"`{word}` is given twice in {name!r}; give it once.")
         given.add(word)

@@ -1,0 +1,57 @@
+"""Entry of `python app.py` and of a Hugging Face Space; `demo` is the page."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+
+if importlib.util.find_spec("spaces"):  # ZeroGPU wants to be imported before torch
+    import spaces  # type: ignore[import-not-found]  # noqa: F401
+
+from models.errors import ModelError
+from playground.config import Settings, add_common_flags, settings_from
+from playground.errors import PlaygroundError
+from playground.parts import load_parts
+from playground.ui import page
+
+
+def settings() -> Settings:
+    """From the command line, PLAYGROUND_* variables, and the address a Space asks for."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="The playground for adaptive decoding.")
+    parser.add_argument("--host", help="address to serve (default: 127.0.0.1)")
+    parser.add_argument("--port", help="port to serve (default: 7860)")
+    add_common_flags(parser)
+    flags = vars(parser.parse_args(None if __name__ == "__main__" else []))
+    served = {"PLAYGROUND_HOST": os.environ.get("GRADIO_SERVER_NAME", "")}
+    return settings_from(flags, served | dict(os.environ))
+
+
+def start() -> None:
+    """Serve until interrupted; one sentence and exit 2 where that cannot be."""
+    try:
+        demo.launch(**page.launch_options(chosen), prevent_thread_lock=True)
+    except OSError as error:
+        if "port" not in str(error).lower():
+            raise
+        sys.exit(_refused(f"Port {chosen.port} is in use; stop what runs there or choose another with --port N."))
+    print(f"The playground is open at http://{chosen.host}:{chosen.port}", file=sys.stderr, flush=True)
+    demo.block_thread()
+
+
+def _refused(sentence: object) -> int:
+    print(sentence, file=sys.stderr)
+    return 2
+
+
+try:
+    chosen = settings()
+    parts = load_parts(chosen)
+    _ = parts.store  # a database that cannot be used is said before the page opens
+    demo = page.build(parts)
+except (PlaygroundError, ModelError) as error:
+    sys.exit(_refused(error))
+
+if __name__ == "__main__":
+    start()
