@@ -1,9 +1,9 @@
 /* The board: lanes of streamed tokens, coloured by one overlay, with a card for the token pointed at or focused.
-   Runs once per component with Gradio's (element, trigger, props, server, upload, watch). The message format is in
+   Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the constant `fixed`. The message format is in
    playground/ui/wire.py. Model text enters the page by textContent only. */
 const REDRAW_PAUSE = 60;
 const root = element.querySelector(".pg-board");
-const scales = props.scales;
+const scales = fixed.scales;
 const state = { run: null, seq: -1, lanes: [], overlay: scales[0].name, done: true, syncing: false };
 const cards = new Map();
 
@@ -111,8 +111,8 @@ const grid = make("div", "pg-lanes");
 const live = make("div", "pg-quiet");
 live.setAttribute("aria-live", "polite");
 const empty = make("div", "pg-empty");
-empty.append(make("p", "", props.empty));
-empty.hidden = !props.empty;
+empty.append(make("p", "", fixed.empty));
+empty.hidden = !fixed.empty;
 root.append(bar, problem, empty, grid, live);
 
 function makeLane(head, index) {
@@ -260,7 +260,8 @@ card.setAttribute("role", "tooltip");
 card.hidden = true;
 document.body.append(card);
 let current = null;
-let timer = 0;
+let opening = 0;
+let closing = 0;
 
 function fact(name, value, note) {
   const row = make("div");
@@ -343,27 +344,29 @@ function place(span) {
 }
 
 function hideCard(now) {
-  clearTimeout(timer);
+  clearTimeout(closing);
   const close = () => {
+    clearTimeout(opening);
     card.hidden = true;
     current?.span.removeAttribute("aria-describedby");
     current?.span.classList.remove("pg-current");
     current = null;
   };
   if (now) close();
-  else timer = setTimeout(close, 120);
+  else closing = setTimeout(close, 120);
 }
 
 function showCard(span) {
-  clearTimeout(timer);
+  clearTimeout(closing);
   if (current?.span === span) return;
+  clearTimeout(opening);
   current?.span.classList.remove("pg-current");
   const lane = state.lanes[Number(span.closest(".pg-lane").dataset.lane)];
   const position = Number(span.dataset.position);
   current = { span, lane, position };
   span.classList.add("pg-current");
   span.setAttribute("aria-describedby", card.id);
-  timer = setTimeout(async () => {
+  opening = setTimeout(async () => {
     const key = `${state.run}/${lane.index}/${position}`;
     fillCard(lane, position, cards.get(key));
     card.hidden = false;

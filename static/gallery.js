@@ -1,7 +1,7 @@
 /* Prompts by family as chips; a click sets the value to the prompt's id and triggers "pick". */
 const root = element.querySelector(".pg-gallery");
 const families = new Map();
-for (const prompt of props.prompts) {
+for (const prompt of fixed.prompts) {
   if (!families.has(prompt.family)) families.set(prompt.family, []);
   families.get(prompt.family).push(prompt);
 }

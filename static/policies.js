@@ -1,8 +1,8 @@
 /* Two to four lanes, each a policy and its knobs; the component's value is the list of their specs.
-   Runs once per component with Gradio's (element, trigger, props, server, upload, watch). The grammar of a spec is
+   Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the constant `fixed`. The grammar of a spec is
    name:key=value,key=value; the server parses it again and is the judge. */
 const root = element.querySelector(".pg-policies");
-const kinds = new Map(props.kinds.map((kind) => [kind.name, kind]));
+const kinds = new Map(fixed.kinds.map((kind) => [kind.name, kind]));
 let lanes = [];
 
 function make(tag, className, text) {
@@ -31,7 +31,7 @@ function write(lane) {
   return lane.name + (kept.length ? ":" + kept.sort().map((key) => `${key}=${lane.values[key]}`).join(",") : "");
 }
 
-const keysOf = (name) => [...(kinds.get(name)?.keys || []), ...props.filters];
+const keysOf = (name) => [...(kinds.get(name)?.keys || []), ...fixed.filters];
 const same = (key, value) => (key.kind === "float" || key.kind === "int" ? Number(value) === Number(key.default) : String(value) === String(key.default));
 const valueOf = (lane, key) => lane.values[key.name] ?? (key.default === null ? "" : String(key.default));
 
@@ -58,7 +58,7 @@ function control(lane, key) {
 
 function choices(lane, key) {
   const select = make("select");
-  const values = key.kind === "checkpoint" ? [...new Set([key.default, ...(props.checkpoints[lane.name] || [])])] : key.choices;
+  const values = key.kind === "checkpoint" ? [...new Set([key.default, ...(fixed.checkpoints[lane.name] || [])])] : key.choices;
   for (const value of values) {
     const option = make("option", "", value);
     option.value = value;
@@ -145,11 +145,11 @@ function remover(index) {
 
 function filters(lane) {
   const details = make("details", "pg-filters");
-  const used = props.filters.filter((key) => lane.values[key.name] !== undefined).length;
+  const used = fixed.filters.filter((key) => lane.values[key.name] !== undefined).length;
   details.append(make("summary", "", used ? `Filters (${used} set)` : "Filters"));
   details.open = lane.filtersOpen || false;
   details.addEventListener("toggle", () => (lane.filtersOpen = details.open));
-  for (const key of props.filters) details.append(control(lane, key));
+  for (const key of fixed.filters) details.append(control(lane, key));
   return details;
 }
 
@@ -191,7 +191,7 @@ function draw() {
   const add = make("button", "pg-add", "+ Add lane");
   add.type = "button";
   add.addEventListener("click", () => {
-    lanes.push(read(props.added[lanes.length - 2]));
+    lanes.push(read(fixed.added[lanes.length - 2]));
     commit();
     draw();
   });

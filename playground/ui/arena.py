@@ -39,7 +39,9 @@ class Arena:
         kinds = {checkpoint.meta.kind for checkpoint in parts.heads}
         self.learned = [kind for kind in ("adaptive-token", "adaptive-sequence") if kind in kinds]
 
-    def battle(self, prompt: str, system: str, prefill: str, stops: str, voter: str | None) -> Iterator[tuple[Message, Any]]:
+    def battle(
+        self, prompt: str, system: str, prefill: str, stops: str, voter: str | None
+    ) -> Iterator[tuple[Message, Any]]:
         """Stream one battle: (blind message, whether the vote is open). It is stored before it starts and when it ends."""
         opened: Battle | None = None
         run: Run | None = None
@@ -59,7 +61,9 @@ class Arena:
         except BUSY_ERRORS as error:
             yield {"error": str(error)}, False
         finally:
-            if opened is not None and (run is None or len(run.traces) < 2 or "cancelled" in [t.stop for t in run.traces]):
+            if opened is not None and (
+                run is None or len(run.traces) < 2 or "cancelled" in [t.stop for t in run.traces]
+            ):
                 self._give_up(opened.id)
 
     def _stream(self, run: Run, battle: Battle, token: str) -> Iterator[tuple[Message, Any]]:
@@ -114,7 +118,12 @@ class Arena:
 
 def _outcome(choice: str, left: str) -> Outcome:
     right: Outcome = "b" if left == "a" else "a"
-    sides: dict[str, Outcome] = {"left": "a" if left == "a" else "b", "right": right, "tie": "tie", "both_bad": "both_bad"}
+    sides: dict[str, Outcome] = {
+        "left": "a" if left == "a" else "b",
+        "right": right,
+        "tie": "tie",
+        "both_bad": "both_bad",
+    }
     return sides[choice]
 
 
@@ -122,49 +131,53 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState, page: gr.Blocks) -> 
     """Lay out the tab and wire its events."""
     tab = Arena(parts, runs)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    gr.Markdown("Two policies answer without names. Read both, vote, and then see who they were and where they were bold.")
+    gr.Markdown(
+        "Two policies answer without names. Read both, vote, and then see who they were and where they were bold."
+    )
     with gr.Column(elem_id="arena-notice", elem_classes="pg-notice") as notice_card:
         gr.Markdown(f"**Before the first battle.** {notice.TEXT}")
         agree = gr.Button("Agree and continue", elem_id="arena-agree", variant="primary")
     with gr.Column(visible=False) as ground:
         box = prompt_box("arena")
         start = gr.Button("Battle", variant="primary", elem_id="battle")
-        shown = component("battle", None, elem_id="arena-battle")
+        with gr.Column(visible=False) as blind_part:
+            shown = component("battle", None, elem_id="arena-battle")
         with gr.Row(visible=False, elem_classes="pg-votes", elem_id="arena-votes") as row:
             buttons = [gr.Button(label, interactive=False, elem_id=f"arena-{c}", min_width=90) for c, label in CHOICES]
         said = gr.Markdown("", elem_id="arena-said", elem_classes="pg-said")
-        revealed = board(runs, "arena-board", "", visible=False)
-        renew = gr.Button("New battle", elem_id="arena-new", visible=False)
+        with gr.Column(visible=False) as open_part:
+            revealed = board(runs, "arena-board", "")
+            renew = gr.Button("New battle", elem_id="arena-new")
+
+    hide, show = gr.update(visible=False), gr.update(visible=True)
 
     def fight(*values: Any) -> Iterator[list[Any]]:
-        hidden = [gr.update(visible=False), "", gr.update(visible=False, value=None), gr.update(visible=False)]
-        yield [gr.update(value=None, visible=True), *hidden, *[gr.update(interactive=False)] * 4]
+        yield [None, show, hide, "", None, hide, *[gr.update(interactive=False)] * 4]
         was_open: bool | None = None
         for message, is_open in tab.battle(*values):
             row_now = gr.skip() if is_open == was_open else gr.update(visible="error" not in message)
             keys = [gr.skip()] * 4 if is_open == was_open else [gr.update(interactive=is_open)] * 4
             was_open = is_open
-            yield [message, row_now, *[gr.skip()] * 3, *keys]
+            yield [message, gr.skip(), row_now, *[gr.skip()] * 3, *keys]
 
     def cast(choice: str, message: Any, voter_id: str | None) -> list[Any]:
         sentence, board_now = tab.vote(choice, message, voter_id)
         if board_now is None:
             return [*[gr.skip()] * 2, sentence, *[gr.skip()] * 2]
-        hide, show = gr.update(visible=False), gr.update(visible=True)
-        return [hide, hide, sentence, gr.update(visible=True, value=board_now), show]
+        return [hide, hide, sentence, board_now, show]
 
     def opened(voter_id: str | None) -> list[Any]:
         known = bool(voter_id) and parts.store.agreed(str(voter_id), notice.VERSION)
         return [gr.update(visible=not known), gr.update(visible=known)]
 
     decode: dict[str, Any] = {**private, "concurrency_limit": 1, "concurrency_id": "decode"}
-    outputs = [shown, row, said, revealed, renew, *buttons]
+    outputs = [shown, blind_part, row, said, revealed, open_part, *buttons]
     for button in (start, renew):
         button.click(fight, [*box.inputs, voter], outputs, **decode)
     for (choice, _), button in zip(CHOICES, buttons):
         button.click(
             lambda message, voter_id, choice=choice: cast(choice, message, voter_id),
-            [shown, voter], [shown, row, said, revealed, renew], **private,
+            [shown, voter], [blind_part, row, said, revealed, open_part], **private,
         )  # fmt: skip
     agree.click(tab.agree, voter, voter, **private).then(opened, voter, [notice_card, ground], **private)
     page.load(opened, voter, [notice_card, ground], **private)

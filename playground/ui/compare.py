@@ -36,7 +36,9 @@ class Compare:
     def __init__(self, parts: Parts, runs: Runs) -> None:
         self.parts, self.runs = parts, runs
 
-    def generate(self, prompt: str, system: str, prefill: str, stops: str, seed: Any, length: Any, specs: Any) -> Iterator[Output]:
+    def generate(
+        self, prompt: str, system: str, prefill: str, stops: str, seed: Any, length: Any, specs: Any
+    ) -> Iterator[Output]:
         """Stream a run: (message, temperature chart, entropy chart, what follows the run) at most ten times a second."""
         try:
             request = read_request(prompt, system, prefill, stops, seed, length)
@@ -57,7 +59,7 @@ class Compare:
     def after(self, run: Run) -> tuple[Any, Any, Any]:
         """Both charts and the part of the page that a stopped run opens."""
         lanes = [run.steps(lane) for lane in range(run.lanes)]
-        names = [f"Lane {i + 1} · {head['title']}" for i, head in enumerate(run.heads)]
+        names = [f"Lane {number}" for number in range(1, run.lanes + 1)]
         return temperature_chart(lanes, names), entropy_chart(lanes, names), gr.update(visible=True)
 
     def stop(self, shown: Any) -> Output:
@@ -71,7 +73,9 @@ class Compare:
         run.cancel()
         return snapshot(run, 1_000_000), *self.after(run)
 
-    def vote(self, choice: str, shown: Any, first: str, second: str, voter: str | None, agrees: bool) -> tuple[str, Any]:
+    def vote(
+        self, choice: str, shown: Any, first: str, second: str, voter: str | None, agrees: bool
+    ) -> tuple[str, Any]:
         """Store a vote on two lanes of a finished run; (sentence, voter id)."""
         try:
             run = self.runs.get(_run_id(shown))
@@ -131,12 +135,16 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
         generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=2, min_width=120)
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
         again = gr.Button("Regenerate", elem_id="regenerate", scale=1, min_width=110)
-        length = gr.Slider(8, LONGEST_REPLY, 128, step=8, label="Length in tokens", elem_id="length", scale=3, min_width=180)
+        length = gr.Slider(
+            8, LONGEST_REPLY, 128, step=8, label="Length in tokens", elem_id="length", scale=3, min_width=180
+        )
         seed = gr.Number(1, label="Seed", precision=0, minimum=0, elem_id="seed", scale=1, min_width=110)
     shown = board(runs, "compare-board", EMPTY)
     with gr.Column(visible=False, elem_id="compare-after") as after:
         with gr.Row():
-            charts = [gr.Plot(show_label=False, container=False, min_width=320, elem_classes="pg-chart") for _ in range(2)]
+            charts = [
+                gr.Plot(show_label=False, container=False, min_width=320, elem_classes="pg-chart") for _ in range(2)
+            ]
         _vote_row(tab, shown, voter)
     outputs = [shown, *charts, after]
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -154,7 +162,12 @@ def _vote_row(tab: Compare, shown: gr.HTML, voter: gr.BrowserState) -> None:
     with gr.Row(elem_classes="pg-votes"):
         first = gr.Dropdown(list(lanes), value="Lane 1", label="First", min_width=90, elem_classes="pg-narrow")
         second = gr.Dropdown(list(lanes), value="Lane 2", label="Second", min_width=90, elem_classes="pg-narrow")
-        labels = (("first", "First is better"), ("second", "Second is better"), ("tie", "Tie"), ("both_bad", "Both bad"))
+        labels = (
+            ("first", "First is better"),
+            ("second", "Second is better"),
+            ("tie", "Tie"),
+            ("both_bad", "Both bad"),
+        )
         buttons = [(choice, gr.Button(label, elem_id=f"compare-{choice}", min_width=90)) for choice, label in labels]
     agrees = gr.Checkbox(False, label=f"I agree: {notice.TEXT}", container=False, elem_id="compare-agree")
     said = gr.Markdown("", elem_id="compare-said", elem_classes="pg-said")

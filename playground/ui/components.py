@@ -1,10 +1,12 @@
 """The page's own components: each a `gr.HTML` with a constant template and a script from static/.
 
-No template holds model text, a prompt or a `{{}}`: Gradio evaluates templates, so data reach the browser as props only.
+No template holds model text, a prompt or a `{{}}`: Gradio evaluates templates. What changes reaches the browser as the
+value; what stays reaches the script as the constant `fixed`, since Gradio serialises and may drop further props.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,21 +25,20 @@ STATIC = Path(__file__).parents[2] / "static"
 ADDED_LANES = ("fixed:temperature=1.0", "edt")
 
 
-def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] = (), **props: Any) -> gr.HTML:
+def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] = (), **fixed: Any) -> gr.HTML:
     """The component whose script is static/SCRIPT.js and whose root has the class pg-SCRIPT."""
-    elem_id = props.pop("elem_id", f"pg-{script}")
+    elem_id = fixed.pop("elem_id", f"pg-{script}")
     return gr.HTML(
         value,
         html_template=f'<div class="pg-{script}"></div>',
-        js_on_load=(STATIC / f"{script}.js").read_text(encoding="utf-8"),
+        js_on_load=f"const fixed = {json.dumps(fixed)};\n" + (STATIC / f"{script}.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         server_functions=list(functions),
         elem_id=elem_id,
-        **props,
     )
 
 
-def board(runs: Runs, elem_id: str, empty: str, visible: bool = True) -> gr.HTML:
+def board(runs: Runs, elem_id: str, empty: str) -> gr.HTML:
     """The heatmap of a run's lanes; resync and inspection answer from `runs`, or with the sentence of a refusal."""
 
     def resync(asked: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def board(runs: Runs, elem_id: str, empty: str, visible: bool = True) -> gr.HTML
         return _answer(lambda: runs.get(asked.get("run")).inspect(_int(asked, "lane"), _int(asked, "position")))
 
     listed = [scale.to_record() for scale in scales()]
-    return component("board", None, (resync, inspect), elem_id=elem_id, scales=listed, empty=empty, visible=visible)
+    return component("board", None, (resync, inspect), elem_id=elem_id, scales=listed, empty=empty)
 
 
 def policies(parts: Parts, value: Sequence[str]) -> gr.HTML:

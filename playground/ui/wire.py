@@ -24,7 +24,9 @@ Message = dict[str, Any]
 class Batcher:
     """Turns a growing run into messages at most every `interval` seconds of `clock`."""
 
-    def __init__(self, run: Run, clock: Callable[[], float], interval: float = INTERVAL, overlap: int = OVERLAP) -> None:
+    def __init__(
+        self, run: Run, clock: Callable[[], float], interval: float = INTERVAL, overlap: int = OVERLAP
+    ) -> None:
         self.run, self.clock, self.interval, self.overlap = run, clock, interval, overlap
         self.sent = [0] * run.lanes
         self.seq = 0
@@ -55,9 +57,7 @@ def snapshot(run: Run, seq: int = 0) -> Message:
     """The whole run as one message; `seq` 0 is what a resync answers. Raises PlaygroundError for a sealed run."""
     if run.sealed:
         raise PlaygroundError("This battle shows its numbers after the vote.")
-    lanes = [
-        {"from": 0, "tokens": [list(wire_token(step)) for step in run.steps(lane)]} for lane in range(run.lanes)
-    ]
+    lanes = [{"from": 0, "tokens": [list(wire_token(step)) for step in run.steps(lane)]} for lane in range(run.lanes)]
     message: Message = {"run": run.id, "seq": seq, "lanes": lanes, "done": run.stopped, "heads": run.heads}
     if run.stopped:
         message["figures"] = run.figures()
