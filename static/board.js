@@ -258,7 +258,7 @@ const card = make("div", "pg-card");
 card.id = `pg-card-${Math.random().toString(36).slice(2)}`;
 card.setAttribute("role", "tooltip");
 card.hidden = true;
-document.body.append(card);
+(element.closest("main") || document.body).append(card);
 let current = null;
 let opening = 0;
 let closing = 0;

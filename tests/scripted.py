@@ -17,7 +17,24 @@ from playground.feedback.store import Store
 
 END = 0
 GRID = (0.0, 0.4, 0.8, 1.2)
-WORDS = ("Once", " upon", " a", " time", ",", " the", " lamp", " was", " lit", ".", "\n\n", " Then", " ☀", "", " rain", ".")
+WORDS = (
+    "Once",
+    " upon",
+    " a",
+    " time",
+    ",",
+    " the",
+    " lamp",
+    " was",
+    " lit",
+    ".",
+    "\n\n",
+    " Then",
+    " ☀",
+    "",
+    " rain",
+    ".",
+)
 
 
 def step(position: int, text: str, lane: int = 0, token_id: int | None = None) -> TokenStep:
@@ -50,7 +67,8 @@ class ScriptedParts:
     texts: tuple[tuple[str, ...], ...] = (WORDS * 3, WORDS * 2)
     pause: float = 0.0
     heads: tuple[Any, ...] = tuple(
-        SimpleNamespace(name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}")) for level in ("token", "sequence")
+        SimpleNamespace(name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}"))
+        for level in ("token", "sequence")
     )
     closed: list[int] = field(default_factory=list)
     language_model: Any = field(
@@ -58,7 +76,9 @@ class ScriptedParts:
             name="scripted", revision="r0", precision="float32", device="cpu", end_ids=frozenset({END})
         )
     )
-    catalogue: Catalogue = field(default_factory=lambda: catalogue({"token": "token-head", "sequence": "sequence-head"}))
+    catalogue: Catalogue = field(
+        default_factory=lambda: catalogue({"token": "token-head", "sequence": "sequence-head"})
+    )
 
     @cached_property
     def store(self) -> Store:
@@ -76,9 +96,11 @@ class ScriptedParts:
             yield Started(headers)
             for position in range(max(map(len, lanes))):
                 time.sleep(self.pause)
-                yield tuple(LaneStep(lane, steps[position]) for lane, steps in enumerate(lanes) if position < len(steps))
+                yield tuple(
+                    LaneStep(lane, steps[position]) for lane, steps in enumerate(lanes) if position < len(steps)
+                )
                 sent += 1
-            traces = zip(headers, lanes)
+            traces = zip(headers, lanes, strict=True)
             yield Finished(tuple(h.with_steps(steps, "end", {"decode_seconds": 1.0}) for h, steps in traces))
         finally:
             self.closed.append(sent)

@@ -11,7 +11,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import gradio as gr
@@ -53,7 +53,7 @@ class Arena:
             specs = [str(self.parts.catalogue.parse(arm)) for arm in drawn.arms]
             opened = Battle(
                 uuid.uuid4().hex, drawn.mode, True, request, family_of(prompt), (specs[0], specs[1]), drawn.left,
-                drawn.propensity, voter, notice.VERSION, datetime.now(timezone.utc),
+                drawn.propensity, voter, notice.VERSION, datetime.now(UTC),
             )  # fmt: skip
             token = self.parts.store.open_battle(opened)
             run = self.runs.add(Run(request, 2, self.parts.language_model.end_ids, sealed=True))
@@ -105,7 +105,10 @@ class Arena:
         traces = [revealed.traces[i] for i in order]
         request = revealed.battle.request
         run = Run(request, 2, self.parts.language_model.end_ids)
-        run.start(traces, [head(self.parts, t.policy, request.prefill, name) for t, name in zip(traces, ("A", "B"))])
+        run.start(
+            traces,
+            [head(self.parts, t.policy, request.prefill, name) for t, name in zip(traces, ("A", "B"), strict=True)],
+        )
         run.finish(traces)
         return snapshot(self.runs.add(run), 1)
 
@@ -174,7 +177,7 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState, page: gr.Blocks) -> 
     outputs = [shown, blind_part, row, said, revealed, open_part, *buttons]
     for button in (start, renew):
         button.click(fight, [*box.inputs, voter], outputs, **decode)
-    for (choice, _), button in zip(CHOICES, buttons):
+    for (choice, _), button in zip(CHOICES, buttons, strict=True):
         button.click(
             lambda message, voter_id, choice=choice: cast(choice, message, voter_id),
             [shown, voter], [blind_part, row, said, revealed, open_part], **private,

@@ -36,7 +36,7 @@ def _chart(
     shape: str,
 ) -> go.Figure:
     figure = go.Figure()
-    for index, (steps, name) in enumerate(zip(lanes, names)):
+    for index, (steps, name) in enumerate(zip(lanes, names, strict=True)):
         figure.add_scatter(
             x=[step.position for step in steps],
             y=[value(step) for step in steps],

@@ -7,7 +7,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import gradio as gr
@@ -121,7 +121,7 @@ def _open_battle(run: Run, lanes: tuple[int, int], voter: str) -> Battle:
     arms = run.traces[lanes[0]].policy, run.traces[lanes[1]].policy
     key = uuid.uuid5(uuid.NAMESPACE_OID, f"{run.id}/{lanes[0]}/{lanes[1]}/{voter}").hex
     family = family_of(run.request.prompt)
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     return Battle(key, "evaluate", False, run.request, family, arms, "a", None, voter, notice.VERSION, now)
 
 

@@ -54,7 +54,7 @@ def _grid(step: TokenStep, trace: Trace) -> list[tuple[float, float, bool]] | No
         return None
     return [
         (temperature, prob, index == step.grid_index)
-        for index, (temperature, prob) in enumerate(zip(trace.grid, step.grid_probs))
+        for index, (temperature, prob) in enumerate(zip(trace.grid, step.grid_probs, strict=True))
     ]
 
 

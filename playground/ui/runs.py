@@ -61,7 +61,7 @@ class Run:
             ended = [bool(steps) and len(counted(steps, self.end_ids)) < len(steps) for steps in self._steps]
             self._traces = tuple(
                 header.with_steps(steps, "end" if end else stop)
-                for header, steps, end in zip(self._headers, self._steps, ended)
+                for header, steps, end in zip(self._headers, self._steps, ended, strict=True)
             )
 
     def steps(self, lane: int) -> tuple[TokenStep, ...]:

@@ -8,6 +8,7 @@ lightness alone. Every stop keeps the theme's ink readable (WCAG contrast of at 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,16 +55,16 @@ def oklch(lightness: float, chroma: float, hue: float) -> Lab:
 
 def to_hex(lab: Lab) -> str:
     """sRGB of an OKLab colour, clipped to the gamut."""
-    L, a, b = lab
-    l, m, s = (
-        (L + 0.3963377774 * a + 0.2158037573 * b) ** 3,
-        (L - 0.1055613458 * a - 0.0638541728 * b) ** 3,
-        (L - 0.0894841775 * a - 1.2914855480 * b) ** 3,
+    lightness, a, b = lab
+    long, medium, short = (
+        (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3,
+        (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3,
+        (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3,
     )
     linear = (
-        4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s,
-        -1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s,
-        -0.0041960863 * l - 0.7034186147 * m + 1.7076147010 * s,
+        4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
+        -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
+        -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
     )
     return "#" + "".join(f"{round(255 * _encode(value)):02x}" for value in linear)
 
@@ -75,7 +76,7 @@ def _encode(linear: float) -> float:
 
 def ramp(anchors: Sequence[Lab], count: int) -> tuple[str, ...]:
     """`count` colours at equal arc length along the polyline through `anchors`."""
-    lengths = [math.dist(p, q) for p, q in zip(anchors, anchors[1:])]
+    lengths = [math.dist(p, q) for p, q in itertools.pairwise(anchors)]
     colours = []
     for index in range(count):
         rest, segment = sum(lengths) * index / (count - 1), 0
@@ -84,7 +85,7 @@ def ramp(anchors: Sequence[Lab], count: int) -> tuple[str, ...]:
             segment += 1
         share = rest / lengths[segment]
         p, q = anchors[segment], anchors[segment + 1]
-        colours.append(to_hex(tuple(x + share * (y - x) for x, y in zip(p, q))))  # type: ignore[arg-type]
+        colours.append(to_hex(tuple(x + share * (y - x) for x, y in zip(p, q, strict=True))))  # type: ignore[arg-type]
     return tuple(colours)
 
 
