@@ -1,0 +1,47 @@
+"""What leaves the server between Battle and the accepted vote, byte by byte, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from playground.config import Settings
+from playground.ui import notice
+from tests.scripted import WORDS, ScriptedParts
+from tests.serving import Served, served
+
+VOTER = "a-voter"
+LEAKS = re.compile(rb"adaptive|fixed|edt|shuffled|temperature|entropy|logprob|seed|propensity|collect|evaluate|0\.7\b")
+
+
+def component(page: Served, elem_id: str) -> int:
+    return next(number for number, block in page.page.blocks.items() if getattr(block, "elem_id", None) == elem_id)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")  # Gradio leaves its event loop open
+def test_fifty_battles_leak_nothing_and_refuse_inspection_until_the_vote(settings: Settings) -> None:
+    parts = ScriptedParts(settings, texts=(WORDS, WORDS))
+    with served(parts) as page:
+        parts.store.agree(VOTER, notice.VERSION)
+        board = component(page, "arena-board")
+        for number in range(50):
+            stream = page.event(page.function("fight"), ["Tell me.", "", "", "", VOTER], f"session{number}")
+            assert not LEAKS.search(stream), LEAKS.search(stream)
+            messages = [json.loads(line[6:]) for line in stream.decode().splitlines() if line.startswith("data: ")]
+            assert messages[-1]["msg"] in ("close_stream", "process_completed")
+            run = re.search(rb'"run": ?"([\w-]+)"', stream)
+            assert run
+            for name in ("resync", "inspect"):
+                answer = page.post(
+                    "component_server",
+                    {
+                        "session_hash": f"session{number}",
+                        "component_id": board,
+                        "fn_name": name,
+                        "data": {"run": run[1].decode(), "lane": 0, "position": 0},
+                    },
+                )
+                assert list(answer) == ["error"], answer

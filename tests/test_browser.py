@@ -1,0 +1,204 @@
+"""The page in Chromium: the embedded model in a real app process, and scripted text that tries to break out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from playground.config import Settings
+from playground.parts import Request, load_parts
+from tests.scripted import ScriptedParts
+from tests.serving import CHROMIUM, FLAGS, free_port, served
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),  # Gradio leaves its event loop open
+]
+ROOT = Path(__file__).parents[1]
+LENGTH = 24
+ATTACKS = (
+    "${window.broken=1}", "{{constructor}}", "<img src=x onerror='window.broken=1'>", "`${window.broken=1}`",
+    "</script><script>window.broken=1</script>", "\u202eevil\u202c", "zero\u200bwidth", "\\${1}", "<form action=//evil>",
+    "&lt;b&gt;", "\n\n", "",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.problems = []  # console errors, exceptions, and requests that leave the machine
+    opened.on("console", lambda m: opened.problems.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+    opened.on(
+        "request",
+        lambda r: None if r.url.startswith(("http://127.0.0.1", "data:", "blob:")) else opened.problems.append(r.url),
+    )
+    yield opened
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The app as a user starts it, with a data folder of its own: its address and that folder."""
+    data, port = tmp_path_factory.mktemp("data"), free_port()
+    command = [sys.executable, "app.py", "--port", str(port), "--data-folder", str(data)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+    url = f"http://127.0.0.1:{port}/"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(url).close()
+            break
+        except OSError:
+            assert process.poll() is None, process.stderr.read().decode()[-2000:]  # type: ignore[union-attr]
+            time.sleep(0.5)
+    yield url, data
+    process.send_signal(signal.SIGTERM)
+    process.wait(timeout=30)
+    process.stderr.close()  # type: ignore[union-attr]
+
+
+def shots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("PLAYGROUND_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def colours(page: Page, board: str) -> list[str]:
+    return page.locator(f"{board} .pg-token").evaluate_all("spans => spans.map(s => s.style.backgroundColor)")
+
+
+def test_compare_colours_every_counted_token_with_the_servers_numbers(
+    page: Page, app: tuple[str, Path], tmp_path: Path
+) -> None:
+    page.goto(app[0])
+    page.wait_for_selector("#generate")
+    page.fill("#compare-prompt textarea", "Name three birds.")
+    page.fill("#length input[type=number]", str(LENGTH))
+    page.press("#length input[type=number]", "Tab")
+    page.click("#generate")
+    page.wait_for_selector("#compare-board .pg-figures dt", timeout=180_000)
+    specs = page.locator(".pg-specinput").evaluate_all("inputs => inputs.map(i => i.value)")
+    traces = load_parts(Settings(data_folder=tmp_path)).generate(
+        Request("Name three birds.", seed=1, max_tokens=LENGTH), specs
+    )
+    for lane, trace in enumerate(traces):
+        drawn = page.locator(f'#compare-board [data-lane="{lane}"] .pg-token').evaluate_all(
+            "spans => spans.map(s => [s.textContent, Number(s.dataset.temperature), Number(s.dataset.entropy),"
+            " Number(s.dataset.logprob), s.style.backgroundColor !== ''])"
+        )
+        assert drawn == [[s.text, s.temperature, s.entropy, s.logprob, True] for s in trace.shown_steps]
+    page.wait_for_selector(".pg-chart .js-plotly-plot")
+    by_temperature = colours(page, "#compare-board")
+    page.get_by_role("radio", name="Entropy").click()
+    assert colours(page, "#compare-board") != by_temperature
+    page.get_by_role("radio", name="None").click()
+    assert set(colours(page, "#compare-board")) == {""}
+    page.get_by_role("radio", name="Temperature").click()
+    page.locator("#compare-board .pg-token").nth(3).hover()
+    page.wait_for_selector(".pg-candidates >> visible=true")
+    page.screenshot(path=shots(tmp_path) / "compare.png", full_page=True)
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_arena_is_blind_until_the_vote_and_reveals_after_it(page: Page, app: tuple[str, Path], tmp_path: Path) -> None:
+    page.goto(app[0])
+    page.get_by_role("tab", name="Arena").click()
+    page.click("#arena-agree")
+    page.fill("#arena-prompt textarea", "Name three birds.")
+    page.click("#battle")
+    page.wait_for_selector("#arena-left:not([disabled])", timeout=240_000)
+    assert page.locator("#arena-battle [style*=background], #arena-battle .pg-title").count() == 0
+    shown = page.locator("#arena-battle .pg-text").all_text_contents()
+    page.screenshot(path=shots(tmp_path) / "arena-blind.png", full_page=True)
+    page.locator("body").press("1")
+    page.wait_for_selector("#arena-board .pg-figures dt", timeout=30_000)
+    assert page.locator("#arena-said").inner_text().startswith("Saved.")
+    revealed = [
+        "".join(page.locator(f'#arena-board [data-lane="{lane}"] .pg-token').all_text_contents()) for lane in (0, 1)
+    ]
+    assert revealed == shown
+    page.screenshot(path=shots(tmp_path) / "arena-revealed.png", full_page=True)
+    assert page.problems == []  # type: ignore[attr-defined]
+    store = load_parts(Settings(data_folder=app[1])).store
+    (record,) = list(store.preferences())
+    left, right = (record.a, record.b) if record.left == "a" else (record.b, record.a)
+    assert (record.outcome, [left[0].text, right[0].text]) == (record.left, shown)
+    store.close()
+
+
+def test_model_text_is_text_whatever_it_spells(page: Page, settings: Settings) -> None:
+    parts = ScriptedParts(settings, texts=(ATTACKS,))
+    with served(parts) as server:
+        page.goto(server.url)
+        page.click("#generate")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        drawn = page.locator('#compare-board [data-lane="0"] .pg-token').all_text_contents()
+        assert drawn == list(ATTACKS)
+        assert page.evaluate("window.broken") is None
+        assert page.locator("#compare-board img, #compare-board form, #compare-board script").count() == 0
+        page.get_by_role("tab", name="Arena").click()
+        page.click("#arena-agree")
+        page.click("#battle")
+        page.wait_for_selector("#arena-left:not([disabled])")
+        assert page.locator("#arena-battle .pg-text").first.text_content() == "".join(ATTACKS)
+        assert page.evaluate("window.broken") is None
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_stop_keeps_what_streamed_and_draws_the_charts(page: Page, settings: Settings) -> None:
+    parts = ScriptedParts(settings, pause=0.2)
+    with served(parts) as server:
+        page.goto(server.url)
+        page.click("#generate")
+        page.locator("#compare-board .pg-token").nth(8).wait_for()
+        page.click("#stop")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        page.wait_for_selector(".pg-chart .js-plotly-plot")
+        count = page.locator("#compare-board .pg-token").count()
+        page.wait_for_timeout(1000)
+        assert page.locator("#compare-board .pg-token").count() == count < 80
+        assert parts.closed
+        assert parts.closed[0] < len(parts.texts[0])
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_a_token_is_read_by_keyboard_and_on_a_phone(page: Page, settings: Settings) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    with served(ScriptedParts(settings)) as server:
+        page.goto(server.url)
+        page.click("#generate")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        lanes = [page.locator(f'#compare-board [data-lane="{lane}"]').bounding_box() for lane in (0, 1)]
+        assert lanes[1]["y"] > lanes[0]["y"] + lanes[0]["height"] - 1  # type: ignore[index]
+        page.locator("#compare-board .pg-token").first.focus()
+        page.keyboard.press("ArrowRight")
+        card = page.locator(".pg-card >> visible=true")
+        card.wait_for()
+        assert "token 2" in card.inner_text()
+        box = card.bounding_box()
+        assert box
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+        assert box["y"] + box["height"] <= 844
+        page.keyboard.press("Escape")
+        card.wait_for(state="hidden")
+    assert page.problems == []  # type: ignore[attr-defined]
