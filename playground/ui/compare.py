@@ -136,7 +136,7 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
         again = gr.Button("Regenerate", elem_id="regenerate", scale=1, min_width=110)
         length = gr.Slider(
-            8, LONGEST_REPLY, 128, step=8, label="Length in tokens", elem_id="length", scale=3, min_width=180
+            8, LONGEST_REPLY, 128, step=8, label="Length", buttons=[], elem_id="length", scale=3, min_width=180
         )
         seed = gr.Number(1, label="Seed", precision=0, minimum=0, elem_id="seed", scale=1, min_width=110)
     shown = board(runs, "compare-board", EMPTY)
