@@ -21,16 +21,17 @@ def section(name: str) -> str:
 
 def first_sentence(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return re.split(r"(?<=[.:])\s", " ".join(text.split()), maxsplit=1)[0].rstrip(".:")
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s(?=[A-Z`])", paragraph, maxsplit=1)[0].rstrip(".:")
 
 
 def tree() -> list[str]:
     """One line a module: its path and the first sentence of its docstring, folders before files."""
-    lines = [f"{'app.py':<44}{first_sentence(ROOT / 'app.py')}"]
+    lines = [f"{'app.py':<70}{first_sentence(ROOT / 'app.py')}"]
     for top in ("models", "playground", "benchmarks"):
         for path in sorted((ROOT / top).rglob("*.py"), key=lambda p: (p.parent.as_posix(), p.name)):
             if path.name != "__init__.py":
-                lines.append(f"{path.relative_to(ROOT).as_posix():<44}{first_sentence(path)}")
+                lines.append(f"{path.relative_to(ROOT).as_posix():<70}{first_sentence(path)}")
     return lines
 
 
