@@ -57,7 +57,8 @@ def invert_cdf(probs: Tensor, u: Tensor) -> Tensor:
 def tempered(logits: Tensor, temperature: Tensor) -> Tensor:
     """Log-probabilities [B, V] of softmax(logits / T); T = 0 is all mass on the (first) largest logit: greedy."""
     greedy = temperature == 0
-    logprobs = torch.log_softmax(logits / torch.where(greedy, 1.0, temperature)[:, None], dim=-1)
+    lowered = logits - logits.max(-1, keepdim=True).values  # so that no quotient by a tiny T overflows upwards
+    logprobs = torch.log_softmax(lowered / torch.where(greedy, 1.0, temperature)[:, None], dim=-1)
     if greedy.any():
         best = logits.argmax(-1, keepdim=True)
         one_hot = torch.full_like(logprobs, -math.inf).scatter(-1, best, 0.0)
@@ -80,7 +81,9 @@ def filtered(logprobs: Tensor, logits: Tensor, settings: Sequence[Mapping[str, f
 
 
 def _keep(logprobs: Tensor, keep: Tensor) -> Tensor:
-    keep = keep.scatter(-1, logprobs.argmax(-1, keepdim=True), True)
+    """Log-probabilities renormalised over `keep`; where that leaves nothing, over the most probable token alone."""
+    empty = ~(keep & (logprobs > -math.inf)).any(-1, keepdim=True)
+    keep = torch.where(empty, torch.zeros_like(keep).scatter(-1, logprobs.argmax(-1, keepdim=True), True), keep)
     return torch.log_softmax(logprobs.masked_fill(~keep, -math.inf), dim=-1)
 
 

@@ -54,7 +54,7 @@ class Key:
         try:
             return self.check(text if self.kind in ("choice", "checkpoint") else _number(text, self.kind))
         except ValueError:
-            raise PlaygroundError(f"`{self.name}` must be {self.allowed}, got {text!r}.") from None
+            raise PlaygroundError(f"`{self.name}` must be {self.allowed}, got {text[:64]!r}.") from None
 
     def check(self, value: Value) -> Value:
         """`value` itself; ValueError when it is not allowed."""
@@ -69,7 +69,7 @@ class Key:
 
 
 def _number(text: str, kind: str) -> float | int:
-    return int(text) if kind == "int" else float(text)
+    return int(text) if kind == "int" else float(text) + 0.0  # −0 and 0 are one number, with one spelling
 
 
 FILTER_KEYS = (
