@@ -1,0 +1,65 @@
+"""Settings: a flag beats the environment, the environment beats the default, and nothing else is read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from playground.config import Settings, add_common_flags, settings_from
+from playground.errors import PlaygroundError
+
+
+def test_a_flag_beats_the_environment_and_the_environment_the_default() -> None:
+    environment = {"PLAYGROUND_MODEL": "org/from-environment", "PLAYGROUND_PORT": "9000"}
+    assert settings_from({"model": "org/from-flag"}, environment).model == "org/from-flag"
+    assert settings_from({"model": None}, environment).model == "org/from-environment"
+    assert settings_from({}, {}).model == Settings().model == "embedded"
+    assert settings_from({}, environment).port == 9000
+    assert settings_from({"port": "8000"}, environment).port == 8000
+
+
+def test_the_process_environment_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLAYGROUND_MODEL", "org/secret")
+    assert settings_from({}, {}).model == "embedded"
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert settings_from({}, {"PLAYGROUND_PORT": "", "PLAYGROUND_MODEL": ""}) == Settings()
+
+
+def test_every_common_flag_sets_its_setting_and_unset_flags_nothing() -> None:
+    parser = argparse.ArgumentParser()
+    add_common_flags(parser)
+    assert settings_from(vars(parser.parse_args([])), {}) == Settings()
+    line = (
+        "--model m/x --revision r --precision float32 --device cpu --checkpoints c --database-url sqlite:///x "
+        "--data-folder d --cache-folder e"
+    )
+    chosen = settings_from(vars(parser.parse_args(line.split())), {})
+    assert chosen == Settings("m/x", "r", "float32", "cpu", Path("c"), "sqlite:///x", Path("d"), Path("e"))
+
+
+def test_folders_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    chosen = settings_from({"data_folder": "~/data"}, {})
+    assert chosen.data_folder == tmp_path / "data"
+    assert chosen.sqlalchemy_url == f"sqlite:///{tmp_path / 'data' / 'votes.sqlite3'}"
+    assert settings_from({"database_url": "sqlite:///other"}, {}).sqlalchemy_url == "sqlite:///other"
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http", "80.5", "9" * 30])
+def test_a_port_out_of_range_is_refused_with_the_range(port: str) -> None:
+    with pytest.raises(PlaygroundError, match="between 1 and 65535"):
+        settings_from({}, {"PLAYGROUND_PORT": port})
+
+
+def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(PlaygroundError, match="one of auto, float32, got 'int3'"):
+        settings_from({}, {"PLAYGROUND_PRECISION": "int3"})
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Settings().port = 1  # type: ignore[misc]
