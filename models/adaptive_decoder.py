@@ -36,9 +36,6 @@ class AdaptiveDecoder(nn.Module):
     center: Tensor
     scale: Tensor
 
-    center: Tensor
-    scale: Tensor
-
     def __init__(self, hidden_size: int, temperatures: int, width: int = HIDDEN, dropout: float = 0.0) -> None:
         super().__init__()
         self.hidden_size, self.temperatures, self.width = hidden_size, temperatures, width
