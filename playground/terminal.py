@@ -20,24 +20,32 @@ def write(traces: Sequence[Trace], out: TextIO, colour: bool) -> None:
     for lane, trace in enumerate(traces, start=1):
         print(f"\n{lane}  {trace.policy.partition(':')[0]}  ({figures(trace)})", file=out)
         shown = trace.shown_steps
-        print("".join(painted(s.text, s.temperature) for s in shown) if colour else trace.text, file=out)
+        print("".join(painted(s.text, s.temperature) for s in shown) if colour else harmless(trace.text), file=out)
+
+
+def harmless(text: str) -> str:
+    """`text` with a mark in place of every character that could command a terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
 
 
 def painted(text: str, temperature: float) -> str:
-    """`text` on the temperature's colour; line ends and control characters are kept off the terminal's controls."""
-    safe = "".join(c if c == "\n" or c.isprintable() else "�" for c in text)
+    """`text`, made harmless, on the temperature's colour."""
     share = min(1.0, max(0.0, (temperature - COLDEST) / (HOTTEST - COLDEST))) * (len(RAMP) - 1)
     low = min(int(share), len(RAMP) - 2)
     r, g, b = (round(a + (z - a) * (share - low)) for a, z in zip(RAMP[low], RAMP[low + 1], strict=True))
     ink = "30" if 0.299 * r + 0.587 * g + 0.114 * b > 110 else "97"
-    return "\n".join(f"\x1b[{ink};48;2;{r};{g};{b}m{line}{RESET}" if line else "" for line in safe.split("\n"))
+    return "\n".join(
+        f"\x1b[{ink};48;2;{r};{g};{b}m{line}{RESET}" if line else "" for line in harmless(text).split("\n")
+    )
 
 
 def figures(trace: Trace) -> str:
     """Tokens, range and mean of the temperature, mean entropy, speed."""
+    if not trace.steps:
+        return f"no tokens, ended by {trace.stop}"
     heat = [step.temperature for step in trace.steps]
-    entropy = sum(step.entropy for step in trace.steps) / max(1, len(trace.steps))
-    mean = sum(heat) / max(1, len(heat))
+    entropy = sum(step.entropy for step in trace.steps) / len(heat)
+    mean = sum(heat) / len(heat)
     return (
         f"{len(heat)} tokens, T {min(heat):.2f} to {max(heat):.2f}, mean {mean:.2f}, entropy {entropy:.2f} nats, "
         f"{trace.timings.get('tokens_per_second', 0.0):.1f} tokens/s, ended by {trace.stop}"
