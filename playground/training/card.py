@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,7 +80,26 @@ def _held_out(held_out: Mapping[str, Any]) -> list[str]:
         for label, other in figures["others"].items():
             lines.append(f"| {label} | {_interval(other)} | {_interval(other['head_minus_it'], sign=True)} |")
         lines.append("")
-    return lines
+    return lines + (_together(list(held_out.values())) if len(held_out) > 1 else [])
+
+
+def _together(suites: list[Mapping[str, Any]]) -> list[str]:
+    """Head minus each policy, every suite weighing the same; the suites' prompts differ, so their errors are independent."""
+    lines = ["### All together, equal weight\n", "| policy | head minus it |", "|---|---|"]
+    for label in suites[0]["others"]:
+        parts = [suite["others"][label]["head_minus_it"] for suite in suites]
+        if any(part["half"] is None for part in parts):
+            continue
+        value = {
+            "mean": sum(part["mean"] for part in parts) / len(parts),
+            "half": math.hypot(*(part["half"] for part in parts)) / len(parts),
+        }
+        lines.append(f"| {label} | {_interval(value, sign=True)} |")
+    return [
+        *lines,
+        "",
+        "`shuffled` stays within a suite: facts keep the temperatures of facts, stories those of stories.\n",
+    ]
 
 
 def _interval(value: Mapping[str, Any], sign: bool = False) -> str:
