@@ -1,10 +1,10 @@
-"""Settings → parts: the composition root of app.py and `python -m playground`.
+r"""Settings → parts: the composition root of app.py and `python -m playground`.
 
 From Python or a notebook:
 
-    from playground.parts import load_parts, Request
-    parts = load_parts()
-    for trace in parts.generate(Request("Tell me a story."), ["adaptive-token", "fixed:temperature=0.7"]): print(trace.text)
+    from playground.parts import Request, load_parts
+    traces = load_parts().generate(Request("Tell me a story."), ["adaptive-token", "fixed:temperature=0.7"])
+    print(*(trace.text for trace in traces), sep="\n\n")
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,13 +17,16 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from playground.config import Settings
+from playground.feedback.export import export
 from playground.parts import Request, load_parts
+from playground.records import Preference
 from tests.scripted import ScriptedParts
 from tests.serving import CHROMIUM, FLAGS, free_port, served
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),  # Gradio leaves its event loop open
+    # Gradio leaves its event loop open
+    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
 ]
 ROOT = Path(__file__).parents[1]
 LENGTH = 24
@@ -138,11 +142,19 @@ def test_arena_is_blind_until_the_vote_and_reveals_after_it(page: Page, app: tup
     assert revealed == shown
     page.screenshot(path=shots(tmp_path) / "arena-revealed.png", full_page=True)
     assert page.problems == []  # type: ignore[attr-defined]
-    store = load_parts(Settings(data_folder=app[1])).store
-    (record,) = list(store.preferences())
+    parts = load_parts(Settings(data_folder=app[1]))
+    file = tmp_path / "votes.jsonl"
+    export(parts.store, file, "lpo")
+    (line,) = file.read_text(encoding="utf-8").splitlines()
+    record = Preference.from_record(json.loads(line))
     left, right = (record.a, record.b) if record.left == "a" else (record.b, record.a)
     assert (record.outcome, [left[0].text, right[0].text]) == (record.left, shown)
-    store.close()
+    request = parts.store.battle(record.battle_id).request
+    for trace in (*record.a, *record.b):
+        assert parts.language_model.decode(trace.token_ids) == trace.text
+        (again,) = parts.generate(request, [trace.policy], [trace.replica])
+        assert again.id == trace.id
+    parts.store.close()
 
 
 def test_model_text_is_text_whatever_it_spells(page: Page, settings: Settings) -> None:
