@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import sys
@@ -11,7 +10,7 @@ if importlib.util.find_spec("spaces"):  # ZeroGPU wants to be imported before to
     import spaces  # type: ignore[import-not-found]  # noqa: F401
 
 from models.errors import ModelError
-from playground.config import Settings, add_common_flags, settings_from
+from playground.config import OneSentenceParser, Settings, add_common_flags, settings_from
 from playground.errors import PlaygroundError
 from playground.parts import load_parts
 from playground.ui import page
@@ -19,7 +18,7 @@ from playground.ui import page
 
 def settings() -> Settings:
     """From the command line, PLAYGROUND_* variables, and the address a Space asks for."""
-    parser = argparse.ArgumentParser(prog="python app.py", description="The playground for adaptive decoding.")
+    parser = OneSentenceParser(prog="python app.py", description="The playground for adaptive decoding.")
     parser.add_argument("--host", help="address to serve (default: 127.0.0.1)")
     parser.add_argument("--port", help="port to serve (default: 7860)")
     add_common_flags(parser)

@@ -8,11 +8,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from models.errors import ModelError
 from playground import space, terminal
-from playground.config import add_common_flags, settings_from
+from playground.config import OneSentenceParser, add_common_flags, settings_from
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
 from playground.feedback.export import FORMATS
@@ -22,16 +21,9 @@ from playground.parts import load_parts
 from playground.training.commands import add_commands
 
 
-class _Parser(argparse.ArgumentParser):
-    """Arguments that do not fit are one sentence, like all other bad input, not a block of usage."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The command line; every subcommand stores its function under `run`."""
-    top = _Parser(prog="python -m playground", description="Adaptive decoding without a browser.")
+    top = OneSentenceParser(prog="python -m playground", description="Adaptive decoding without a browser.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands)
     _add_export(commands)
@@ -40,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _add_generate(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_generate(commands: argparse._SubParsersAction[OneSentenceParser]) -> None:
     command = commands.add_parser("generate", help="decode one prompt with one or more policies, side by side")
     add = command.add_argument
     add("--prompt", required=True, metavar="TEXT")
@@ -56,7 +48,7 @@ def _add_generate(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.set_defaults(run=generate)
 
 
-def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_export(commands: argparse._SubParsersAction[OneSentenceParser]) -> None:
     command = commands.add_parser("export", help="write the votes to a file, with a manifest beside it")
     command.add_argument("--format", required=True, choices=FORMATS)
     command.add_argument("--out", required=True, metavar="FILE")
@@ -67,7 +59,7 @@ def _add_export(commands: argparse._SubParsersAction[_Parser]) -> None:
     command.set_defaults(run=export)
 
 
-def _add_space(commands: argparse._SubParsersAction[_Parser]) -> None:
+def _add_space(commands: argparse._SubParsersAction[OneSentenceParser]) -> None:
     command = commands.add_parser("space", help="write a folder ready to push as a Hugging Face Space")
     command.add_argument("--out", required=True, metavar="DIR")
     command.set_defaults(run=lambda flags, environment: space.write(Path(flags.out)))

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NoReturn
 
 import platformdirs
 
@@ -53,6 +54,13 @@ class Settings:
     @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_folder / 'votes.sqlite3'}"
+
+
+class OneSentenceParser(argparse.ArgumentParser):
+    """Arguments that do not fit are one sentence, like all other bad input, not a block of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:

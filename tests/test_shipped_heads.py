@@ -1,0 +1,51 @@
+"""The heads that ship: they load for the embedded model, use their grid, and their cards say how they did."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from models.checkpoints import SHIPPED
+from models.language_model import LanguageModel
+from playground import parts as parts_module
+from playground.config import Settings
+from playground.gallery import load_gallery
+from playground.parts import Parts, Request, load_parts
+
+NAMES = ("adaptive-token.smollm2-135m", "adaptive-sequence.smollm2-135m")
+
+
+@pytest.fixture
+def parts(settings: Settings, embedded_model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> Parts:
+    monkeypatch.setattr(parts_module, "load_language_model", lambda *_: embedded_model)
+    return load_parts(settings)
+
+
+def test_both_levels_have_a_default_head_under_ten_megabytes(parts: Parts) -> None:
+    assert sorted(head.name for head in parts.heads) == sorted(NAMES)
+    assert parts.refused_heads == ()
+    for level, name in zip(("token", "sequence"), NAMES, strict=True):
+        assert parts.catalogue.parse(f"adaptive-{level}").values["checkpoint"] == name
+        assert (SHIPPED / f"{name}.safetensors").stat().st_size < 10_000_000
+
+
+def test_argmax_uses_at_least_three_temperatures_on_twenty_gallery_prompts(parts: Parts) -> None:
+    used: Counter[float] = Counter()
+    for prompt in load_gallery()[::2] + load_gallery()[1:2]:
+        request = Request(prompt.prompt, prompt.system, prompt.prefill, max_tokens=12)
+        (trace,) = parts.generate(request, ["adaptive-token"])
+        used.update(step.temperature for step in trace.steps)
+    assert len(used) >= 3, used
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_compares_with_every_fixed_temperature_and_with_shuffled(name: str) -> None:
+    card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
+    grid = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))["grid"]
+    for temperature in grid:
+        assert re.search(rf"\| fixed {temperature:g} \|.*±", card), temperature
+    assert re.search(r"\| shuffled \|.*±", card)
+    assert "python -m playground train" in card
