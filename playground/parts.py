@@ -21,6 +21,7 @@ from playground.config import Settings
 from playground.decoding import engine
 from playground.decoding.policies.base import Head, Resources
 from playground.decoding.policies.catalogue import Catalogue, catalogue
+from playground.decoding.policies.spec import NO_CHECKPOINT
 from playground.decoding.trace import Event, Finished, Request, Trace
 from playground.errors import PlaygroundError
 from playground.zero_gpu import on_gpu
@@ -85,6 +86,10 @@ def load_parts(settings: Settings | None = None) -> Parts:
 
     @functools.lru_cache(maxsize=64)
     def head(name: str) -> Head:
+        if name == NO_CHECKPOINT:
+            raise PlaygroundError(
+                f"No trained head fits {model.name} yet; choose another policy, or train one with `python -m playground train`."
+            )
         return _head(checkpoints.get(folders, name, base))
 
     def decode(request: Request, specs: tuple[str, ...], replicas: tuple[int, ...] | None) -> Iterator[Event]:
