@@ -24,6 +24,7 @@ from playground.decoding.policies.catalogue import Catalogue, catalogue
 from playground.decoding.policies.spec import NO_CHECKPOINT
 from playground.decoding.trace import Event, Finished, Request, Trace
 from playground.errors import PlaygroundError
+from playground.training.lanes import trained
 from playground.zero_gpu import on_gpu
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Parts:
         """Decode in lockstep, one lane a spec: Started, then a tuple of LaneSteps per step, then Finished.
 
         `replicas` overrides the numbering of equal specs, to decode one lane of a stored trace again. Closing the
-        iterator stops the work within one step. Raises PlaygroundError or ModelError in one sentence.
+        iterator stops the work within one step. Raises PlaygroundError with one sentence.
         """
         return self._decode(request, tuple(specs), tuple(replicas) if replicas is not None else None)
 
@@ -90,24 +91,13 @@ def load_parts(settings: Settings | None = None) -> Parts:
             raise PlaygroundError(
                 f"No trained head fits {model.name} yet; choose another policy, or train one with `python -m playground train`."
             )
-        return _head(checkpoints.get(folders, name, base))
+        return trained(checkpoints.get(folders, name, base))
 
     def decode(request: Request, specs: tuple[str, ...], replicas: tuple[int, ...] | None) -> Iterator[Event]:
         rows = engine.rows_of(request, [policies.parse(spec) for spec in specs], replicas)
-        yield from engine.stream(model, request, rows, Resources(head))
-
-    return Parts(settings, model, policies, found.usable, found.refused, on_gpu(decode))
-
-
-def _head(checkpoint: checkpoints.Checkpoint) -> Head:
-    loaded = checkpoints.load_head(checkpoint)
-    meta = checkpoint.meta
-    level = "token" if meta.kind == "adaptive-token" else "sequence"
-
-    def log_probs(hidden: engine.Tensor) -> engine.Tensor:
         try:
-            return loaded(hidden)
-        except ModelError as error:
+            yield from engine.stream(model, request, rows, Resources(head))
+        except ModelError as error:  # whoever streams need not know models/
             raise PlaygroundError(str(error)) from error
 
-    return Head(checkpoint.id, level, meta.grid, log_probs, meta.temperature_histogram)
+    return Parts(settings, model, policies, found.usable, found.refused, on_gpu(decode))

@@ -123,7 +123,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         (["--policy", "fixed:temprature=1"], "did you mean 'temperature'?"),
         (["--policy", "fixed:temperature=9"], "from 0 to 5"),
         (["--policy", "fixed:" + "x" * 100_000], "is not key=value"),
-        (["--policy", "shuffled"], "no checkpoint"),
+        (["--policy", "shuffled"], "No trained head fits"),
         (["--policy", "shuffled:of=9"], "another lane that decides by itself"),
         (["--policy", "adaptive-token:checkpoint=nope"], "no checkpoint 'nope'"),
         (["--seed", "-1"], "whole number from 0"),

@@ -21,7 +21,7 @@ from playground.parts import Parts
 from playground.records import Battle, Outcome
 from playground.ui import arms, notice
 from playground.ui.components import board, component
-from playground.ui.decode import BUSY_ERRORS, grow, head, read_request
+from playground.ui.decode import grow, head, read_request
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
 from playground.ui.wire import INTERVAL, Message, blind, snapshot
@@ -58,7 +58,7 @@ class Arena:
             token = self.parts.store.open_battle(opened)
             run = self.runs.add(Run(request, 2, self.parts.language_model.end_ids, sealed=True))
             yield from self._stream(run, opened, token)
-        except BUSY_ERRORS as error:
+        except PlaygroundError as error:
             yield {"error": str(error)}, False
         finally:
             if opened is not None and (

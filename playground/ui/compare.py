@@ -18,10 +18,10 @@ from playground.records import Battle, Outcome
 from playground.ui import notice
 from playground.ui.charts import entropy_chart, temperature_chart
 from playground.ui.components import board, policies
-from playground.ui.decode import BUSY_ERRORS, LONGEST_REPLY, grow, read_request
+from playground.ui.decode import LONGEST_REPLY, grow, read_request
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
-from playground.ui.wire import Batcher, Message, refusal, snapshot
+from playground.ui.wire import Batcher, refusal, snapshot
 
 EMPTY = (
     "Press Generate. Each token is painted with the temperature it was drawn at, from careful blue to free orange; "
@@ -53,7 +53,7 @@ class Compare:
                     yield message, gr.skip(), gr.skip(), gr.skip()
             assert batcher is not None
             yield batcher.last(), *self.after(run)
-        except BUSY_ERRORS as error:
+        except PlaygroundError as error:
             yield refusal(str(error)), gr.skip(), gr.skip(), gr.skip()
 
     def after(self, run: Run) -> tuple[Any, Any, Any]:
@@ -179,6 +179,3 @@ def _vote_row(tab: Compare, shown: gr.HTML, voter: gr.BrowserState) -> None:
             api_visibility="private",
             show_progress="hidden",
         )
-
-
-__all__ = ["Compare", "Message", "build"]

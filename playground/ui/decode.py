@@ -9,13 +9,12 @@ from typing import Any
 
 from playground.decoding.trace import Finished, Request, Started
 from playground.errors import PlaygroundError
-from playground.parts import ModelError, Parts
+from playground.parts import Parts
 from playground.ui.prompt_box import stop_strings
 from playground.ui.runs import Run
 
 LONGEST_PROMPT = 20_000
 LONGEST_REPLY = 512
-BUSY_ERRORS = (PlaygroundError, ModelError)
 
 
 def read_request(prompt: str, system: str, prefill: str, stops: str, seed: Any, length: Any) -> Request:
