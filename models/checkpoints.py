@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,12 +19,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
+from torch import nn
 
 from models.adaptive_decoder import AdaptiveDecoder, Head
 from models.errors import ModelError
+from models.kinds import GRID_KINDS, KINDS, build
 
 FORMAT = "adaptive-decoder/1"
-KINDS = ("adaptive-token", "adaptive-sequence")
 SHIPPED = Path(__file__).parent / "checkpoints"
 NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,62}")
 OTHER_FORMATS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", "")
@@ -43,13 +45,14 @@ class Base:
 class Meta:
     """What made a head.
 
-    grid                    the temperatures, in rising order; output k of the head is grid[k]
-    width                   hidden size of the head
+    grid                    the temperatures, in rising order; output k of the head is grid[k]; empty where it has no grid
+    width                   hidden size of the head; 0 where it has none
     loss                    name of the training loss
     parent                  id of the checkpoint that the training started from, or None for a uniform start
-    preferences_sha256      of the preference file
+    data_sha256             of the training data
     metrics                 held-out figures
     temperature_histogram   share of each grid temperature under argmax on held-out prompts; the blind `shuffled` control draws from it
+    settings                further numbers that the head or its policy needs
     command, commit, torch  the command line, the commit of this repository, the version of torch
     """
 
@@ -59,12 +62,13 @@ class Meta:
     width: int
     loss: str
     parent: str | None
-    preferences_sha256: str
+    data_sha256: str
     metrics: Mapping[str, Any]
     temperature_histogram: tuple[float, ...]
     command: str
     commit: str
     torch: str = field(default=torch.__version__)
+    settings: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Meta:
@@ -76,16 +80,19 @@ class Meta:
         grid = tuple(float(t) for t in values.pop("grid"))
         histogram = tuple(float(share) for share in values.pop("temperature_histogram"))
         if (
-            not grid
+            bool(grid) != (record["kind"] in GRID_KINDS)
             or list(grid) != sorted(set(grid))
             or not all(0 <= t <= 10 for t in grid)
             or len(histogram) != len(grid)
         ):
             raise ValueError
         sizes = (base.hidden_size, base.vocab_size, values["width"])
-        if not all(isinstance(size, int) and 0 < size < 2**24 for size in sizes):
+        if not all(isinstance(size, int) and 0 <= size < 2**24 for size in sizes) or 0 in sizes[:2]:
             raise ValueError
-        return cls(base=base, grid=grid, temperature_histogram=histogram, **values)
+        settings = {str(key): float(value) for key, value in values.pop("settings", {}).items()}
+        if not all(math.isfinite(value) for value in settings.values()):
+            raise ValueError
+        return cls(base=base, grid=grid, temperature_histogram=histogram, settings=settings, **values)
 
 
 @dataclass(frozen=True)
@@ -138,10 +145,10 @@ class Found:
     refused: tuple[str, ...]
 
 
-def save(folder: Path, name: str, decoder: AdaptiveDecoder, meta: Meta, card: str) -> Checkpoint:
+def save(folder: Path, name: str, module: nn.Module, meta: Meta, card: str) -> Checkpoint:
     """Writes the three files of a head; the weights as float32. Raises ModelError for a bad name or weights that are NaN."""
     _check_name(name)
-    tensors = {key: value.detach().float().contiguous().cpu() for key, value in decoder.state_dict().items()}
+    tensors = {key: value.detach().float().contiguous().cpu() for key, value in module.state_dict().items()}
     _check_tensors(name, tensors, meta)
     weights = to_safetensors(tensors)
     folder.mkdir(parents=True, exist_ok=True)
@@ -224,16 +231,30 @@ def read(folder: Path, name: str) -> Checkpoint:
 
 
 def load_head(checkpoint: Checkpoint) -> Head:
-    """The head, ready to decode. Raises ModelError for wrong shapes, NaN weights or a file that changed since it was read."""
+    """An AdaptiveDecoder head, ready to decode. Raises ModelError as `load` does."""
+    decoder = load(checkpoint)
+    assert isinstance(decoder, AdaptiveDecoder)
+    return Head(decoder, checkpoint.name)
+
+
+def load(checkpoint: Checkpoint) -> nn.Module:
+    """The module of any kind, float32, in evaluation mode, without gradients.
+
+    Raises ModelError for wrong shapes, NaN weights or a file that changed since it was read.
+    """
     name, meta = checkpoint.name, checkpoint.meta
     weights = _weights(checkpoint.folder, name)
     if hashlib.sha256(weights).hexdigest() != checkpoint.sha256:
         raise ModelError(f"Checkpoint {name!r} changed on disk since it was listed; start the playground again.")
     tensors = parse_safetensors(weights)
     _check_tensors(name, tensors, meta)
-    decoder = AdaptiveDecoder(meta.base.hidden_size, len(meta.grid), meta.width)
-    decoder.load_state_dict(tensors)
-    return Head(decoder, name)
+    module = _module(meta)
+    module.load_state_dict(tensors)
+    return module.eval().requires_grad_(False)
+
+
+def _module(meta: Meta) -> nn.Module:
+    return build(meta.kind, meta.base.hidden_size, meta.base.vocab_size, meta.width, len(meta.grid), meta.settings)
 
 
 def _check_name(name: str) -> None:
@@ -266,7 +287,7 @@ def _weights(folder: Path, name: str) -> bytes:
 
 def _check_tensors(name: str, tensors: Mapping[str, torch.Tensor], meta: Meta) -> None:
     with torch.device("meta"):
-        wanted = AdaptiveDecoder(meta.base.hidden_size, len(meta.grid), meta.width).state_dict()
+        wanted = _module(meta).state_dict()
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     expected = {key: tuple(value.shape) for key, value in wanted.items()}
     if shapes != expected:

@@ -7,6 +7,7 @@ policy computes.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import logging
@@ -19,6 +20,7 @@ import torch
 import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from models import chat, embedded
 from models.errors import ModelError
@@ -35,6 +37,14 @@ class Output:
     hidden: Tensor
 
 
+@dataclass
+class Joined:
+    """A cache whose rows are prompts of different lengths, the shorter ones padded on the left by `padding` [B] places."""
+
+    cache: Any
+    padding: Tensor
+
+
 class LanguageModel:
     """See the module docstring. `name`, `revision` and `precision` are stamped on every trace."""
 
@@ -46,6 +56,7 @@ class LanguageModel:
         config = model.config.get_text_config()
         self.vocab_size: int = model.get_output_embeddings().weight.shape[0]
         self.hidden_size: int = model.get_output_embeddings().weight.shape[1]
+        self.parameters: int = sum(parameter.numel() for parameter in model.parameters())
         self.context_length: int = config.max_position_embeddings
         self.end_ids = _end_ids(model, tokenizer)
         self.token_text = functools.lru_cache(maxsize=65536)(lambda token: self.decode([token]))
@@ -99,10 +110,51 @@ class LanguageModel:
         cache.batch_repeat_interleave(rows)
         return cache
 
+    def fork(self, cache: Any) -> Any:
+        """A copy of a cache; the two then grow apart."""
+        return copy.deepcopy(cache)
+
+    @torch.inference_mode()
+    def join(self, caches: Sequence[Any], counts: Sequence[int]) -> Joined:
+        """One cache of sum(counts) rows out of one-row caches of any lengths. Raises ModelError for windowed attention."""
+        if not all(type(layer) is DynamicLayer for cache in caches for layer in cache.layers):
+            raise ModelError(
+                f"{self.name} attends through a window, so prompts of different lengths cannot share its steps; choose a "
+                f"policy without a second prompt."
+            )
+        lengths = [cache.get_seq_length() for cache in caches]
+        joined = DynamicCache(config=self.model.config)
+        for index, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
+            joined.update(
+                torch.cat([_padded(layer.keys, max(lengths), n) for layer, n in zip(layers, counts, strict=True)]),
+                torch.cat([_padded(layer.values, max(lengths), n) for layer, n in zip(layers, counts, strict=True)]),
+                index,
+            )
+        padding = [max(lengths) - length for length, n in zip(lengths, counts, strict=True) for _ in range(n)]
+        return Joined(joined, torch.tensor(padding))
+
+    @torch.inference_mode()
+    def select(self, cache: Any, rows: Sequence[int]) -> Any:
+        """The cache with these of its rows, in this order, repeats allowed; in place."""
+        cache.batch_select_indices(torch.tensor(list(rows), device=self.device))
+        return cache
+
     @torch.inference_mode()
     def step(self, tokens: Tensor, cache: Any) -> Output:
         """Feed one token [B] to every row; the cache grows by one position."""
         return self._forward(tokens[:, None], cache)
+
+    @torch.inference_mode()
+    def advance(self, tokens: Tensor, cache: Any) -> Output:
+        """Feed several tokens [B, T] to every row in one forward; the output at the last of them."""
+        return self._forward(tokens, cache)
+
+    @torch.inference_mode()
+    def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
+        """Teacher-forced logits [T, V]: row t is what reply token t was, or would be, drawn from."""
+        ids = torch.tensor([[*prompt_ids, *reply_ids[:-1]]], device=self.device)
+        logits: Tensor = self.model(ids, use_cache=False, logits_to_keep=len(reply_ids)).logits[0]
+        return logits.float().cpu()
 
     @torch.inference_mode()
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
@@ -113,11 +165,28 @@ class LanguageModel:
         return self._hidden[0, -len(reply_ids) :].float().cpu()
 
     def _forward(self, ids: Tensor, cache: Any, logits_to_keep: int = 1) -> Output:
+        places: dict[str, Tensor] = {}
+        if isinstance(cache, Joined):
+            cache, padding = cache.cache, cache.padding[:, None]
+            past = cache.get_seq_length()
+            places = {
+                "attention_mask": (torch.arange(past + ids.shape[1]) >= padding).long().to(self.device),
+                "position_ids": (torch.arange(past, past + ids.shape[1]) - padding).to(self.device),
+            }
         out = self.model(
-            ids.to(self.device), past_key_values=cache, use_cache=cache is not None, logits_to_keep=logits_to_keep
+            ids.to(self.device),
+            past_key_values=cache,
+            use_cache=cache is not None,
+            logits_to_keep=logits_to_keep,
+            **places,
         )
         assert self._hidden is not None
         return Output(out.logits[:, -1].float().cpu(), self._hidden[:, -1].float().cpu())
+
+
+def _padded(values: Tensor, length: int, rows: int) -> Tensor:
+    """[1, heads, T, D] → [rows, heads, length, D], zeros on the left."""
+    return torch.nn.functional.pad(values, (0, 0, length - values.shape[-2], 0)).expand(rows, -1, -1, -1)
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -41,6 +41,7 @@ def _add_generate(commands: argparse._SubParsersAction[OneSentenceParser]) -> No
     add("--max-tokens", type=int, default=128, metavar="N")
     add("--prefill", default="", metavar="TEXT", help="the first words of the reply")
     add("--system", metavar="TEXT", help="system prompt")
+    add("--source", metavar="TEXT", help="a document put before the prompt; kl-guided compares with and without it")
     add("--stop", action="append", default=[], metavar="TEXT", help="end the reply after this text; may be repeated")
     add("--noise", choices=("own", "shared"), default="own", help="shared: every lane draws the same random numbers")
     add("--json", action="store_true", help="print one trace/1 object a line on stdout, and nothing else there")
@@ -68,7 +69,14 @@ def _add_space(commands: argparse._SubParsersAction[OneSentenceParser]) -> None:
 def generate(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
     parts = load_parts(settings_from(vars(flags), environment))
     request = Request(
-        flags.prompt, flags.system, flags.prefill, tuple(flags.stop), flags.seed, flags.max_tokens, flags.noise
+        flags.prompt,
+        flags.system,
+        flags.prefill,
+        tuple(flags.stop),
+        flags.seed,
+        flags.max_tokens,
+        flags.noise,
+        flags.source,
     )
     traces = parts.generate(request, flags.policy)
     if flags.json:

@@ -28,6 +28,7 @@ class Settings:
     revision      Hub revision; None is the default branch
     precision     "auto" or "float32"; auto is float32 for now
     device        "auto", "cpu", "cuda" or "mps"
+    small_model   the small model of `entropy-switch`, given as `model` is; None takes the first layers of `model`
     checkpoints   a folder of further trained heads, beside those that ship
     database_url  SQLAlchemy URL; None is a SQLite file in the data folder
     data_folder   the user's data folder: database and signing key
@@ -38,6 +39,7 @@ class Settings:
     revision: str | None = None
     precision: str = "auto"
     device: str = "auto"
+    small_model: str | None = None
     checkpoints: Path | None = None
     database_url: str | None = None
     data_folder: Path = Path(platformdirs.user_data_dir(APPLICATION))
@@ -74,6 +76,11 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     add("--revision", metavar="R", help="revision of a Hub model")
     add("--precision", choices=PRECISIONS, help="arithmetic of the model (default: auto)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), help="where the model runs (default: auto)")
+    add(
+        "--small-model",
+        metavar="ID|DIR|FILE.gguf",
+        help="the small model of entropy-switch (default: the model's own first layers)",
+    )
     add("--checkpoints", metavar="DIR", help="a folder of further trained heads")
     add("--database-url", metavar="URL", help="SQLAlchemy URL of the vote store (default: SQLite in the data folder)")
     add("--data-folder", metavar="DIR", help="the folder of the database and the signing key")

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 from models import checkpoints
 from models.errors import ModelError
+from models.kinds import KINDS
 from models.language_model import LanguageModel, load_language_model
 from playground.config import Settings
 from playground.decoding import engine
-from playground.decoding.policies.base import Head, Resources
+from playground.decoding.policies.base import Resources
 from playground.decoding.policies.catalogue import Catalogue, catalogue
-from playground.decoding.policies.spec import NO_CHECKPOINT
 from playground.decoding.trace import Event, Finished, Request, Trace
 from playground.errors import PlaygroundError
-from playground.training.lanes import trained
+from playground.predictors import Predictors
 from playground.zero_gpu import on_gpu
 
 if TYPE_CHECKING:
@@ -82,21 +82,16 @@ def load_parts(settings: Settings | None = None) -> Parts:
     if settings.checkpoints is not None and not settings.checkpoints.is_dir():
         raise PlaygroundError(f"`checkpoints` must be an existing folder, got {settings.checkpoints}.")
     found = checkpoints.find(folders, base)
-    defaults = {level: checkpoints.default_for(f"adaptive-{level}", found.usable) for level in ("token", "sequence")}
-    policies = catalogue({level: head.name for level, head in defaults.items() if head})
+    defaults = {kind: checkpoints.default_for(kind, found.usable) for kind in KINDS}
+    policies = catalogue({kind: checkpoint.name for kind, checkpoint in defaults.items() if checkpoint})
 
-    @functools.lru_cache(maxsize=64)
-    def head(name: str) -> Head:
-        if name == NO_CHECKPOINT:
-            raise PlaygroundError(
-                f"No trained head fits {model.name} yet; choose another policy, or train one with `python -m playground train`."
-            )
-        return trained(checkpoints.get(folders, name, base))
+    predictors = Predictors(model, folders, base, settings)
+    resources = Resources(predictors.head, predictors.predictor, predictors.small_model)
 
     def decode(request: Request, specs: tuple[str, ...], replicas: tuple[int, ...] | None) -> Iterator[Event]:
         rows = engine.rows_of(request, [policies.parse(spec) for spec in specs], replicas)
         try:
-            yield from engine.stream(model, request, rows, Resources(head))
+            yield from engine.stream(model, request, rows, resources)
         except ModelError as error:  # whoever streams need not know models/
             raise PlaygroundError(str(error)) from error
 

@@ -77,7 +77,7 @@ class ScriptedParts:
         )
     )
     catalogue: Catalogue = field(
-        default_factory=lambda: catalogue({"token": "token-head", "sequence": "sequence-head"})
+        default_factory=lambda: catalogue({"adaptive-token": "token-head", "adaptive-sequence": "sequence-head"})
     )
 
     @cached_property

@@ -19,7 +19,7 @@ LEARNED = ("adaptive-token", "adaptive-sequence")
 def test_the_probabilities_of_a_mode_sum_to_one_and_every_arm_can_run(mode: Mode, learned: tuple[str, ...]) -> None:
     listed = pairs(mode, learned)
     assert sum(probability for _, probability in listed) == pytest.approx(1)
-    known = catalogue({"token": "t", "sequence": "s"})
+    known = catalogue({"adaptive-token": "t", "adaptive-sequence": "s"})
     assert all(known.parse(arm) for pair, _ in listed for arm in pair)
 
 

@@ -13,12 +13,13 @@ from models.language_model import LanguageModel
 from playground.decoding import engine
 from playground.decoding.policies.base import Head, Resources
 from playground.decoding.policies.catalogue import catalogue
+from playground.decoding.sampling import invert_cdf, tempered
 from playground.decoding.trace import Finished, LaneStep, Request, Started, Trace
 from playground.errors import PlaygroundError
 from tests.naive import naive
 from tests.tiny_lm import TinyLM
 
-POLICIES = catalogue({"token": "uniform", "sequence": "reply"})
+POLICIES = catalogue({"adaptive-token": "uniform", "adaptive-sequence": "reply"})
 GRID = (0.0, 0.4, 0.8, 1.2)
 PROMPT = Request("Tell me about the sea.", seed=7, max_tokens=40)
 
@@ -123,7 +124,7 @@ def test_sampling_the_temperature_leaves_the_token_noise_alone(tiny: TinyLM) -> 
     first = torch.rand(1, dtype=torch.float64, generator=stream)
     logits = tiny.prefill(list(trace.prompt_ids))[0].logits.double()
     assert trace.steps[0].token_id == int(
-        engine.invert_cdf(engine.tempered(logits, torch.tensor([trace.steps[0].temperature])).exp(), first)
+        invert_cdf(tempered(logits, torch.tensor([trace.steps[0].temperature])).exp(), first)
     )
 
 

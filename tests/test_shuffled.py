@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from playground.decoding.policies.base import Head, Resources, Row, State
+from playground.decoding.policies.base import Donor, Head, Resources, Row, State
 from playground.decoding.policies.shuffled import Shuffled, kind
 from playground.decoding.policies.spec import parse
 from playground.errors import PlaygroundError
@@ -23,7 +23,7 @@ def run(text: str, tokens: int, seed: int = 0, level: str = "token") -> list[flo
         return Head(name, level, (0.0, 0.5, 1.0, 1.5), torch.log_softmax, HISTOGRAM)  # type: ignore[arg-type]
 
     rows = (Row(parse(f"shuffled:{text}", [kind("h")]), seed=seed),)
-    policy, state = Shuffled(rows, Resources(head, {1: DONOR})), State(rows)
+    policy, state = Shuffled(rows, Resources(head, donors={1: Donor(DONOR)})), State(rows)
     heats = []
     for position in range(tokens):
         state.position = position

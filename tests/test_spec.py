@@ -11,7 +11,7 @@ from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.policies.spec import CHECKPOINT_NAME, FILTER_KEYS
 from playground.errors import PlaygroundError
 
-POLICIES = catalogue({"token": "tok", "sequence": "seq"})
+POLICIES = catalogue({"adaptive-token": "tok", "adaptive-sequence": "seq"})
 NAMES = [kind.name for kind in POLICIES.kinds]
 DEFAULT = "fixed:eta_cutoff=0.0,min_p=0.0,temperature=1.0,top_k=0,top_n_sigma=0.0,top_p=1.0,typical_p=1.0"
 

@@ -37,6 +37,7 @@ class TinyLM:
         self.bias[END] = end_bias
         self.bias[128:256] -= 6.0  # mostly ASCII
         self.steps = 0
+        self.parameters = sum(t.numel() for t in (self.embed, self.mix, self.unembed, self.bias))
 
     def rows_for(self, lanes: int) -> int:
         return lanes
@@ -62,6 +63,24 @@ class TinyLM:
     def expand(self, cache: list[Tensor], rows: int) -> list[Tensor]:
         cache[0] = cache[0].expand(rows, -1)
         return cache
+
+    def fork(self, cache: list[Tensor]) -> list[Tensor]:
+        return list(cache)
+
+    def join(self, caches: Sequence[list[Tensor]], counts: Sequence[int]) -> list[Tensor]:
+        return [torch.cat([cache[0].expand(n, -1) for cache, n in zip(caches, counts, strict=True)])]
+
+    def select(self, cache: list[Tensor], rows: Sequence[int]) -> list[Tensor]:
+        cache[0] = cache[0][list(rows)]
+        return cache
+
+    def advance(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
+        for column in tokens.T:
+            output = self.step(column, cache)
+        return output
+
+    def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
+        return self._output(self.features(prompt_ids, reply_ids)).logits
 
     def step(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
         self.steps += 1

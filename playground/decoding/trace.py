@@ -36,6 +36,7 @@ def float32_digits(value: float) -> float:
 class Request:
     """What is asked of every lane alike.
 
+    `source` is a document put before the prompt in the user's turn; `kl-guided` compares with and without it.
     `prefill` begins the reply ("assistant prefill") and is part of the prompt, not of the reply. A reply ends after the
     token that completes one of the `stop` strings; that text stays in the reply. `seed` is any integer in [0, 2**63).
     """
@@ -47,6 +48,7 @@ class Request:
     seed: int = 0
     max_tokens: int = 128
     noise: Noise = "own"
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class Trace:
 
     policy      canonical spec; model, revision, checkpoint, precision say what produced it
     replica     0 for the first lane with this spec, 1 for the next equal one, …; keys the random stream with the seed
+    prompt_ids  all tokens before the reply: template, system prompt, source, prompt, prefill
+    source_ids  the tokens of the source document, where there is one
     order       the transformations of the logits, in the order applied
     grid        the temperatures a grid policy chose from, else None
     timings     seconds and rates; not part of the identity

@@ -37,7 +37,7 @@ def text(name: str, meta: Meta) -> str:
         "```",
         meta.command or "(made from Python)",
         "```",
-        f"\nCommit `{meta.commit}`, torch {meta.torch}, preference files sha256 `{meta.preferences_sha256[:16]}…`.\n",
+        f"\nCommit `{meta.commit}`, torch {meta.torch}, preference files sha256 `{meta.data_sha256[:16]}…`.\n",
         *_training(meta.metrics.get("training", {})),
         *_held_out(meta.metrics.get("held_out", {})),
         "\n## Temperatures chosen under argmax on held-out prompts\n",

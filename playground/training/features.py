@@ -45,12 +45,17 @@ def states(model: FeatureModel, trace: Trace, level: str, folder: Path) -> Tenso
             f"({model.revision}); load the model that wrote them."
         )
     ids = list(trace.token_ids) if level == "token" else list(trace.token_ids[:1])
-    key = canonical_json([model.name, model.revision, model.precision, list(trace.prompt_ids), ids])
+    return cached_states(model, list(trace.prompt_ids), ids, folder)
+
+
+def cached_states(model: FeatureModel, prompt_ids: list[int], ids: list[int], folder: Path) -> Tensor:
+    """The states [T, H] that chose the tokens `ids` after `prompt_ids`, float32 (float16 on disk)."""
+    key = canonical_json([model.name, model.revision, model.precision, prompt_ids, ids])
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     try:
         return load_file(path)["hidden"].float()
     except (OSError, SafetensorError, KeyError):
-        hidden = model.features(trace.prompt_ids, ids).half()
+        hidden = model.features(prompt_ids, ids).half()
     folder.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(f".{os.getpid()}")
     save_file({"hidden": hidden.contiguous()}, scratch)

@@ -52,7 +52,7 @@ def run(
         width=result.decoder.width,
         loss="separate",
         parent=None,
-        preferences_sha256=digest,
+        data_sha256=digest,
         metrics={"training": _metrics(result, recipe, dropped)},
         temperature_histogram=histogram(result.decoder, pairs, recipe),
         command=command,

@@ -15,13 +15,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from playground.decoding.policies.base import Decision, Head, Resources, Row, State
+from playground.decoding.policies.base import Decision, Head, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 from playground.decoding.sampling import invert_cdf, uniform
 from playground.errors import PlaygroundError
 
 
-class Adaptive:
+class Adaptive(Policy):
     """Rows that share one checkpoint; the engine groups them so."""
 
     def __init__(self, rows: tuple[Row, ...], resources: Resources, level: str) -> None:
@@ -101,4 +101,7 @@ def kind(level: str, default_checkpoint: str) -> PolicyKind:
         source="Dhuliawala et al. 2024, arXiv 2411.09661",
         keys=(Key("checkpoint", "checkpoint", default_checkpoint, "the trained head"), _SELECT),
         build=AdaptiveToken if token else AdaptiveSequence,
+        learned=f"adaptive-{level}",
+        departure="hidden width 256 instead of 2048; "
+        + ("trained by preferences between whole replies." if token else "replicas sample without replacement."),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -56,19 +56,64 @@ class Head:
 
 
 @dataclass(frozen=True)
+class Predictor:
+    """Any other learned predictor, as a policy uses it; what `call` takes and gives is its policy's affair.
+
+    `settings` are the numbers of its meta that decoding needs, `metrics` the figures of its card.
+    """
+
+    id: str
+    kind: str
+    call: Callable[..., Tensor]
+    settings: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A finished lane that another follows: its temperatures, its entropies as drawn (nats), its raw logits [T, V]."""
+
+    temperatures: Sequence[float]
+    entropies_after: Sequence[float] = ()
+    logits: Callable[[], Tensor] | None = None
+
+
+def _nothing_trained(name: str, kind: str) -> Predictor:
+    raise PlaygroundError(f"There is no checkpoint {name!r} for {kind!r} here; choose another policy.")
+
+
+def _no_small_model(name: str) -> Any:
+    raise PlaygroundError("There is no small model here; name one with --small-model, or choose another policy.")
+
+
+@dataclass(frozen=True)
 class Resources:
-    """What policies may draw on: learned heads by name, and the temperatures of lanes that ran before (counted from 1)."""
+    """What policies may draw on.
+
+    head          an AdaptiveDecoder head by its checkpoint's name
+    predictor     any other learned predictor by its checkpoint's name and the kind it must be
+    small_model   the small model (decoding.model.Model) by its checkpoint's name
+    donors        lanes that ran before, counted from 1
+    """
 
     head: Callable[[str], Head]
-    donors: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    predictor: Callable[[str, str], Predictor] = _nothing_trained
+    small_model: Callable[[str], Any] = _no_small_model
+    donors: Mapping[int, Donor] = field(default_factory=dict)
 
 
 @dataclass
 class State:
-    """Where the decoding of these rows stands. `uniforms` draws one number a row from its temperature stream."""
+    """Where the decoding of these rows stands. `uniforms` draws one number a row from its temperature stream.
+
+    length               tokens a reply may have
+    source_free_logits   [B, V] the next token's logits without the source document, for a policy that needs them
+    """
 
     rows: tuple[Row, ...]
+    length: int = 128
     position: int = 0
+    source_free_logits: Tensor | None = None
     _streams: tuple[torch.Generator, ...] = ()
 
     def __post_init__(self) -> None:
@@ -95,18 +140,39 @@ class Decision:
     channel: Mapping[str, Tensor] = field(default_factory=dict)
 
 
-class Policy(Protocol):
-    """Decides for all its rows at once. `checkpoint` and `grid` are stamped on their traces."""
+@dataclass(frozen=True)
+class Drawn:
+    """What each row drew: the token [B], its log-probability at T = 1 and in the distribution drawn from [B], in nats."""
 
-    @property
-    def checkpoint(self) -> str | None: ...
+    tokens: Tensor
+    logprob: Tensor
+    logprob_drawn: Tensor
 
-    @property
-    def grid(self) -> tuple[float, ...] | None: ...
+    def of(self, places: Sequence[int]) -> Drawn:
+        index = list(places)
+        return Drawn(self.tokens[index], self.logprob[index], self.logprob_drawn[index])
+
+
+class Policy:
+    """Decides for all its rows at once.
+
+    checkpoint, grid   stamped on their traces
+    order              what is done to the logits before the filters, in this order; stamped on their traces
+    needs_source       also reads the logits without the source document
+    """
+
+    checkpoint: str | None = None
+    grid: tuple[float, ...] | None = None
+    order: tuple[str, ...] = ("temperature",)
+    needs_source: bool = False
 
     def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
         """The decision for the next token from its logits [B, V] and the state [B, H] that produced them."""
-        ...
+        raise NotImplementedError
+
+    def observe(self, drawn: Drawn, state: State) -> Mapping[str, Tensor]:
+        """What was drawn after `decide`; returns channels [B] that are known only now."""
+        return {}
 
 
 def checked(decision: Decision, rows: Sequence[Row], position: int) -> Decision:

@@ -21,15 +21,17 @@ class Catalogue:
 
 
 def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
-    """All policies; `default_checkpoints` names the head of "token" and "sequence" where the model has one."""
-    token = default_checkpoints.get("token", NO_CHECKPOINT)
-    sequence = default_checkpoints.get("sequence", NO_CHECKPOINT)
+    """All policies; `default_checkpoints` names, by kind of checkpoint, what is used when none is named."""
+
+    def default(kind: str) -> str:
+        return default_checkpoints.get(kind, NO_CHECKPOINT)
+
     return Catalogue(
         (
             fixed.KIND,
             edt.KIND,
-            adaptive.kind("token", token),
-            adaptive.kind("sequence", sequence),
-            shuffled.kind(token),
+            adaptive.kind("token", default("adaptive-token")),
+            adaptive.kind("sequence", default("adaptive-sequence")),
+            shuffled.kind(default("adaptive-token")),
         )
     )

@@ -11,17 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from playground.decoding.policies.base import Decision, Resources, Row, State
+from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 from playground.decoding.sampling import entropy
 
 BASE = 0.8
 
 
-class EntropyDynamicTemperature:
-    checkpoint = None
-    grid = None
-
+class EntropyDynamicTemperature(Policy):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
         self._t0 = torch.tensor([float(row.spec.values["t0"]) for row in rows], dtype=torch.float64)
         self._theta = torch.tensor([float(row.spec.values["theta"]) for row in rows], dtype=torch.float64)

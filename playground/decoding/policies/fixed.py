@@ -5,14 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from playground.decoding.policies.base import Decision, Resources, Row, State
+from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 
 
-class Fixed:
-    checkpoint = None
-    grid = None
-
+class Fixed(Policy):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
         self._temperature = torch.tensor([float(row.spec.values["temperature"]) for row in rows], dtype=torch.float64)
 

@@ -13,19 +13,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from playground.decoding.policies.base import Decision, Head, Resources, Row, State
+from playground.decoding.policies.base import Decision, Head, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 from playground.decoding.sampling import invert_cdf, uniform
 from playground.errors import PlaygroundError
 
 
-class Shuffled:
-    grid = None
-
+class Shuffled(Policy):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
         name = str(rows[0].spec.values["checkpoint"])
         head = resources.head(name) if any(not row.spec.values["of"] for row in rows) else None
-        self.checkpoint = None
         self._sources = [_source(row, head, resources) for row in rows]
 
     def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
@@ -72,7 +69,7 @@ def _source(row: Row, head: Head | None, resources: Resources) -> _Permuted | _H
         raise PlaygroundError(
             f"`of` must name another lane that decides by itself, counted from 1; lane {lane} is none."
         )
-    return _Permuted(donor, stream)
+    return _Permuted(donor.temperatures, stream)
 
 
 def kind(default_checkpoint: str) -> PolicyKind:
@@ -94,5 +91,6 @@ def kind(default_checkpoint: str) -> PolicyKind:
             Key("checkpoint", "checkpoint", default_checkpoint, "whose card's histogram is drawn from when `of` is 0"),
         ),
         build=Shuffled,
+        learned="adaptive-token",
         control=True,
     )

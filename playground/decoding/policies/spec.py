@@ -17,7 +17,9 @@ from playground.decoding.sampling import FILTER_OFF
 from playground.errors import PlaygroundError
 
 if TYPE_CHECKING:
+    from playground.decoding.lane import Lane
     from playground.decoding.policies.base import Policy, Resources, Row
+    from playground.decoding.session import Decoder, Session
 
 Value = float | int | str
 CHECKPOINT_NAME = re.compile(r"[a-z0-9._-]{1,63}")
@@ -92,11 +94,33 @@ assert {key.name: key.default for key in FILTER_KEYS} == dict(FILTER_OFF)
 
 
 @dataclass(frozen=True)
+class Channel:
+    """A policy's own number at every token, drawn as a heat channel between `low` and `high`.
+
+    `centre` is where a diverging scale is pale; None makes the scale sequential.
+    """
+
+    name: str
+    title: str
+    unit: str
+    help: str
+    low: float
+    high: float
+    centre: float | None = None
+
+
+@dataclass(frozen=True)
 class PolicyKind:
     """A family of policies as the grammar, the page and the README know it.
 
-    `control` marks a policy that needs another lane or a card rather than deciding by itself. `build` makes one policy
-    that decides for all rows of this kind at once.
+    source      the paper and equation
+    departure   where we depart from it, in one sentence; empty where we do not
+    build       makes one policy that decides for all rows of this kind at once
+    decoder     instead of `build`: makes a decoder of its own for one lane
+    learned     the kind of checkpoint it takes, if any
+    control     needs another lane or a card rather than deciding by itself
+    streams     False: nothing is certain before the end, so only the command line offers it
+    stands_for  an alias: the kind it is short for, and which of that kind's keys each of its own keys sets
     """
 
     name: str
@@ -105,12 +129,28 @@ class PolicyKind:
     formula: str
     source: str
     keys: tuple[Key, ...]
-    build: Callable[[tuple[Row, ...], Resources], Policy]
+    build: Callable[[tuple[Row, ...], Resources], Policy] | None = None
+    decoder: Callable[[Session, Lane], Decoder] | None = None
+    departure: str = ""
+    channels: tuple[Channel, ...] = ()
+    learned: str | None = None
     control: bool = False
+    streams: bool = True
+    stands_for: tuple[PolicyKind, Mapping[str, str]] | None = None
 
     @property
     def all_keys(self) -> tuple[Key, ...]:
-        return (*self.keys, *FILTER_KEYS)
+        """Its own keys, then the filters."""
+        taken = {key.name for key in self.keys} | (set(self.stands_for[1].values()) if self.stands_for else set())
+        inherited = self.stands_for[0].keys if self.stands_for else ()
+        return (*self.keys, *(key for key in (*inherited, *FILTER_KEYS) if key.name not in taken))
+
+    @property
+    def module(self) -> str:
+        """The Python module that computes it."""
+        maker = self.build or self.decoder or (self.stands_for[0].build if self.stands_for else None)
+        assert maker is not None
+        return maker.__module__
 
 
 @dataclass(frozen=True)
@@ -168,6 +208,9 @@ def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
             raise PlaygroundError(f"`{word}` is given twice in {name!r}; give it once.")
         given.add(word)
         values[word] = keys[word].read(value)
+    if kind.stands_for:
+        kind, renamed = kind.stands_for
+        values = {key.name: key.default for key in kind.all_keys} | {renamed.get(k, k): v for k, v in values.items()}
     return Spec(kind, {name: values[name] for name in sorted(values)})
 
 

@@ -1,0 +1,30 @@
+"""The kinds of learned predictors: what a checkpoint may be, and the module that its weights fill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from models.adaptive_decoder import AdaptiveDecoder
+
+GRID_KINDS = ("adaptive-token", "adaptive-sequence")
+
+Builder = Callable[[int, int, int, int, Mapping[str, float]], nn.Module]
+
+
+def _adaptive(hidden: int, vocabulary: int, width: int, temperatures: int, settings: Mapping[str, float]) -> nn.Module:
+    return AdaptiveDecoder(hidden, temperatures, width)
+
+
+KINDS: Mapping[str, Builder] = {
+    "adaptive-token": _adaptive,
+    "adaptive-sequence": _adaptive,
+}
+
+
+def build(
+    kind: str, hidden: int, vocabulary: int, width: int, temperatures: int, settings: Mapping[str, float]
+) -> nn.Module:
+    """An untrained module of `kind` for a model with this hidden size and vocabulary."""
+    return KINDS[kind](hidden, vocabulary, width, temperatures, settings)

@@ -1,0 +1,167 @@
+"""The lockstep loop: one batched step per token for all lanes whose policies decide from the step alone.
+
+Shapes: R rows of a step (lanes, then source-free streams or padding), B rows of one policy, V vocabulary, H hidden.
+
+    1. every policy decides for its rows: a temperature, perhaps a mask or a grid choice
+    2. temperature, then the filters; entropy before and after
+    3. each lane draws one float64 uniform from its own stream and inverts the CDF
+    4. each live lane emits its TokenStep; a lane ends at the end token, a stop string or the length
+    5. feed the drawn tokens to the model and go on while a lane lives
+
+A lane that has ended keeps its row, so the shape of a step never changes and no lane's figures depend on another's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from playground.decoding.lane import Lane
+from playground.decoding.policies.base import Decision, Drawn, Policy, State, checked
+from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, filtered, invert_cdf, tempered, uniform
+from playground.decoding.session import Session
+from playground.decoding.steps import token_steps
+from playground.decoding.trace import LaneStep, nine_digits
+from playground.errors import PlaygroundError
+
+Channels = list[dict[str, float]]
+
+
+class Lockstep:
+    """All lanes of one session that share its prompt and its steps."""
+
+    def __init__(self, session: Session, lanes: Sequence[Lane]) -> None:
+        self.session, self.lanes = session, list(lanes)
+        self.groups = _groups(self.lanes, session)
+        for group in self.groups:
+            group.stamp(self.lanes)
+
+    def run(self) -> Iterator[tuple[LaneStep, ...]]:
+        session, lanes = self.session, self.lanes
+        count, model = len(lanes), session.model
+        filters = [lane.row.spec.filters for lane in lanes]
+        logits, hidden, free, cache = self._begin()
+        for position in range(session.length):
+            _refuse_nan(logits, model.name, position)
+            temperature = torch.empty(count, dtype=torch.float64)
+            open_logits = logits.clone()
+            decisions = [(group.places, group.decide(logits, hidden, free, position)) for group in self.groups]
+            for places, decision in decisions:
+                temperature[places] = decision.temperature
+                if decision.keep is not None:
+                    open_logits[places] = open_logits[places].masked_fill(~decision.keep, float("-inf"))
+            before = torch.log_softmax(logits, dim=-1)
+            after = filtered(tempered(open_logits, temperature), logits, filters)
+            tokens = invert_cdf(after.exp(), torch.cat([uniform(lane.noise) for lane in lanes]))
+            drawn = Drawn(tokens, *(x.gather(-1, tokens[:, None])[:, 0] for x in (before, after)))
+            channels: Channels = [{} for _ in lanes]
+            for group, (_, decision) in zip(self.groups, decisions, strict=True):
+                group.observe(decision, drawn, channels)
+            steps = token_steps(model, position, drawn, temperature, before, after, decisions, channels)
+            yield tuple(lane.emit(step) for lane, step in zip(lanes, steps, strict=True) if lane.stop is None)
+            if all(lane.stop for lane in lanes):
+                return
+            output = model.step(self._fed(tokens), cache)
+            logits, hidden = output.logits[:count].double(), output.hidden[:count]
+            free = output.logits[self._start :][: len(self._free)].double() if self._free else None
+
+    @property
+    def _free(self) -> list[int]:
+        """The places whose policies also read the next token's logits without the source document."""
+        return [place for group in self.groups if group.policy.needs_source for place in group.places]
+
+    @property
+    def _start(self) -> int:
+        """The first row of the source-free streams: the second half of a padded step, whatever the number of lanes."""
+        count = len(self.lanes)
+        half = self.session.model.rows_for(count) // 2
+        return half if half >= count else count
+
+    @property
+    def _rows(self) -> int:
+        return max(self.session.model.rows_for(len(self.lanes)), self._start + len(self._free) if self._free else 0)
+
+    def _begin(self) -> tuple[Tensor, Tensor, Tensor | None, Any]:
+        """The first logits and states of the lanes, the source-free logits, and the cache of all rows."""
+        session, count, free = self.session, len(self.lanes), self._free
+        output, cache = session.begin()
+        logits, hidden = output.logits.expand(count, -1).double(), output.hidden.expand(count, -1)
+        if not free:
+            return logits, hidden, None, session.model.expand(cache, self._rows)
+        without, other = session.model.prefill(session.free_ids())
+        joined = session.model.join((cache, other), (self._start, self._rows - self._start))
+        return logits, hidden, without.logits.expand(len(free), -1).double(), joined
+
+    def _fed(self, tokens: Tensor) -> Tensor:
+        """One token a row: the lanes', padding, the same again for the source-free streams, padding."""
+        fed = tokens[:1].repeat(self._rows)
+        fed[: len(tokens)] = tokens
+        if self._free:
+            fed[self._start : self._start + len(self._free)] = tokens[self._free]
+        return fed
+
+
+class _Group:
+    """One policy for all lanes of one kind and checkpoint: the places of its lanes, and its state."""
+
+    def __init__(self, places: list[int], policy: Policy, state: State) -> None:
+        self.places, self.policy, self.state = places, policy, state
+
+    def stamp(self, lanes: Sequence[Lane]) -> None:
+        """Completes the headers of its lanes with what only the policy knows."""
+        for place in self.places:
+            lane = lanes[place]
+            values = lane.row.spec.values
+            used = tuple(name for name in FILTER_ORDER if values[name] != FILTER_OFF[name])
+            lane.header = replace(
+                lane.header,
+                checkpoint=self.policy.checkpoint,
+                grid=self.policy.grid,
+                order=(*self.policy.order, *used),
+            )
+
+    def decide(self, logits: Tensor, hidden: Tensor, free: Tensor | None, position: int) -> Decision:
+        """The policy's decision for its rows, its temperatures rounded to the nine digits that are recorded."""
+        self.state.position = position
+        self.state.source_free_logits = free if self.policy.needs_source else None
+        decided = self.policy.decide(logits[self.places], hidden[self.places], self.state)
+        decision = checked(decided, self.state.rows, position)
+        rounded = torch.tensor([nine_digits(t) for t in decision.temperature.tolist()], dtype=torch.float64)
+        return replace(decision, temperature=rounded)
+
+    def observe(self, decision: Decision, drawn: Drawn, channels: Channels) -> None:
+        """Tells the policy what was drawn and collects its channels."""
+        seen: Mapping[str, Tensor] = self.policy.observe(drawn.of(self.places), self.state)
+        for name, values in {**decision.channel, **seen}.items():
+            for place, value in zip(self.places, values.tolist(), strict=True):
+                channels[place][name] = value
+
+
+def _groups(lanes: Sequence[Lane], session: Session) -> list[_Group]:
+    places: dict[tuple[str, object], list[int]] = {}
+    for place, lane in enumerate(lanes):
+        places.setdefault((lane.row.spec.name, lane.row.spec.values.get("checkpoint")), []).append(place)
+    groups = []
+    for members in places.values():
+        rows = tuple(lanes[place].row for place in members)
+        build = rows[0].spec.kind.build
+        assert build is not None
+        policy = build(rows, session.resources)
+        if policy.needs_source and session.source_ids is None:
+            raise PlaygroundError(
+                f"{rows[0].spec.name!r} compares with and without a source document; give one (--source, or the page's "
+                f"source box)."
+            )
+        groups.append(_Group(members, policy, State(rows, session.length)))
+    return groups
+
+
+def _refuse_nan(logits: Tensor, model: str, position: int) -> None:
+    if torch.isnan(logits).any():
+        raise PlaygroundError(
+            f"The model {model} produced NaN at token {position}; try --precision float32 or another model."
+        )

@@ -1,0 +1,76 @@
+"""A lane while it runs: its row, its random stream, its text so far, and whether it has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from playground.decoding.policies.base import Row
+from playground.decoding.policies.spec import Spec
+from playground.decoding.text import TextPieces
+from playground.decoding.trace import LaneStep, Request, Stop, TokenStep, Trace
+
+
+@dataclass
+class Lane:
+    """One column of the page. `header` is its trace before the first step; a decoder may complete it when it is built."""
+
+    index: int
+    row: Row
+    header: Trace
+    pieces: TextPieces
+    stops: tuple[str, ...]
+    end_ids: frozenset[int]
+    length: int
+    noise: torch.Generator
+    steps: list[TokenStep] = field(default_factory=list)
+    tail: str = ""
+    stop: Stop | None = None
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+
+    def emit(self, step: TokenStep) -> LaneStep:
+        """Complete the step's text, keep it, and note whether the lane ends here."""
+        if step.token_id in self.end_ids:
+            self._give_back(self.pieces.flush())
+            self.stop = "end"
+        else:
+            text = self.pieces.push(step.token_id)
+            self.tail = (self.tail + text)[-sum(map(len, self.stops)) - len(text) :] if self.stops else ""
+            if any(stop in self.tail for stop in self.stops):
+                self.stop = "stop_string"
+            elif len(self.steps) + 1 >= self.length:
+                self.stop = "length"
+            step = replace(step, text=text + (self.pieces.flush() if self.stop else ""))
+        self.steps.append(step)
+        self.seconds = time.perf_counter() - self.began
+        return LaneStep(self.index, step)
+
+    def _give_back(self, held: str) -> None:
+        """A reply that ends inside a character: what was held back belongs to the token that began it."""
+        if held and self.steps:
+            self.steps[-1] = replace(self.steps[-1], text=self.steps[-1].text + held)
+
+    def finished(self, prefill_seconds: float) -> Trace:
+        """The lane's trace. Timings are of the whole batch: lanes that run together share the clock."""
+        assert self.stop is not None
+        timings = {
+            "prefill_seconds": prefill_seconds,
+            "decode_seconds": self.seconds,
+            "tokens_per_second": len(self.steps) / max(self.seconds, 1e-9),
+        }
+        return self.header.with_steps(self.steps, self.stop, timings)
+
+
+def rows_of(request: Request, specs: Sequence[Spec], first_replicas: Sequence[int] | None = None) -> tuple[Row, ...]:
+    """One row a lane; equal specs are numbered as replicas in lane order (or as `first_replicas` says)."""
+    seen: dict[str, int] = {}
+    rows = []
+    for lane, spec in enumerate(specs):
+        replica = seen.get(str(spec), 0)
+        seen[str(spec)] = replica + 1
+        rows.append(Row(spec, first_replicas[lane] if first_replicas else replica, request.seed, request.noise))
+    return tuple(rows)

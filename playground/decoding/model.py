@@ -1,0 +1,72 @@
+"""What the decoders need of a language model; models.LanguageModel and the tests' TinyLM satisfy it.
+
+Shapes: B rows, T tokens, V vocabulary, H hidden. Outputs are float32 on the CPU. A cache belongs to whoever holds it:
+`step`, `advance` and `expand` change it, `fork` makes one that can go its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+class ModelOutput(Protocol):
+    """One position of every row: logits [B, V] and the state that feeds the unembedding [B, H]."""
+
+    @property
+    def logits(self) -> Tensor: ...
+
+    @property
+    def hidden(self) -> Tensor: ...
+
+
+class Model(Protocol):
+    """A frozen causal language model with its tokenizer. `parameters` counts what one token's forward pass reads."""
+
+    name: str
+    revision: str
+    precision: str
+    context_length: int
+    vocab_size: int
+    parameters: int
+    end_ids: frozenset[int]
+
+    def rows_for(self, lanes: int) -> int: ...
+    def encode_chat(self, prompt: str, system: str | None, prefill: str) -> list[int]: ...
+    def encode_text(self, text: str) -> list[int]: ...
+    def decode(self, ids: Sequence[int]) -> str: ...
+    def token_text(self, token: int) -> str: ...
+
+    def prefill(self, ids: Sequence[int]) -> tuple[ModelOutput, Any]:
+        """Read a prompt: the output at its last token (B = 1) and the cache of one row."""
+        ...
+
+    def fork(self, cache: Any) -> Any:
+        """A copy of a cache; the two then grow apart."""
+        ...
+
+    def expand(self, cache: Any, rows: int) -> Any:
+        """A one-row cache made to serve `rows` rows, in place."""
+        ...
+
+    def join(self, caches: Sequence[Any], counts: Sequence[int]) -> Any:
+        """One cache of sum(counts) rows out of one-row caches of any lengths: counts[0] rows of the first, and so on."""
+        ...
+
+    def select(self, cache: Any, rows: Sequence[int]) -> Any:
+        """The cache with these of its rows, in this order, repeats allowed; in place."""
+        ...
+
+    def step(self, tokens: Tensor, cache: Any) -> ModelOutput:
+        """Feed one token [B] to every row."""
+        ...
+
+    def advance(self, tokens: Tensor, cache: Any) -> ModelOutput:
+        """Feed several tokens [B, T] to every row in one forward; the output at the last of them."""
+        ...
+
+    def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
+        """Teacher-forced logits [T, V]: row t is what reply token t was, or would be, drawn from."""
+        ...

@@ -1,0 +1,100 @@
+"""What the lanes of one request share: the model, the prompt, read once, and the learned predictors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from playground.decoding.lane import Lane
+from playground.decoding.model import Model, ModelOutput
+from playground.decoding.policies.base import Resources, Row
+from playground.decoding.request import with_source
+from playground.decoding.text import TextPieces
+from playground.decoding.trace import LaneStep, Request, Trace
+
+
+class Decoder(Protocol):
+    """Decodes its lanes. Whoever builds one has completed the lanes' headers.
+
+    `run` yields after every forward pass: the steps that became certain with it, often none. It ends when all its lanes
+    have a `stop`; closing it stops the work.
+    """
+
+    def run(self) -> Iterator[tuple[LaneStep, ...]]: ...
+
+
+@dataclass
+class Session:
+    """One request being decoded. `free_ids` are the prompt's tokens without the source document, where there is one."""
+
+    model: Model
+    request: Request
+    resources: Resources
+    prompt_ids: list[int] = field(init=False)
+    source_ids: tuple[int, ...] | None = field(init=False)
+    prefill_seconds: float = 0.0
+    _read: tuple[ModelOutput, Any] | None = None
+
+    def __post_init__(self) -> None:
+        asked = self.request
+        turn = with_source(asked.prompt, asked.source)
+        self.prompt_ids = self.model.encode_chat(turn, asked.system, asked.prefill)
+        self.source_ids = None if asked.source is None else tuple(self.model.encode_text(asked.source))
+
+    @property
+    def length(self) -> int:
+        """Tokens a reply may have."""
+        return min(self.request.max_tokens, self.model.context_length - len(self.prompt_ids))
+
+    def free_ids(self) -> list[int]:
+        """The request's tokens as if there were no source document."""
+        return self.model.encode_chat(self.request.prompt, self.request.system, self.request.prefill)
+
+    def begin(self) -> tuple[ModelOutput, Any]:
+        """The output at the prompt's last token and a cache of one row to go on with. The prompt is read once."""
+        if self._read is None:
+            began = time.perf_counter()
+            self._read = self.model.prefill(self.prompt_ids)
+            self.prefill_seconds = time.perf_counter() - began
+        output, cache = self._read
+        return output, self.model.fork(cache)
+
+    def pieces(self) -> TextPieces:
+        """The incremental decoder of one reply."""
+        prefill = self.request.prefill
+        return TextPieces(self.model.decode, self.model.encode_text(prefill) if prefill else [])
+
+    def lane(self, index: int, row: Row) -> Lane:
+        header = Trace(
+            policy=str(row.spec),
+            model=self.model.name,
+            revision=self.model.revision,
+            checkpoint=None,
+            precision=self.model.precision,
+            seed=self.request.seed,
+            noise=self.request.noise,
+            replica=row.replica,
+            prompt=self.request.prompt,
+            prompt_ids=tuple(self.prompt_ids),
+            source_ids=self.source_ids,
+            text="",
+            stop="cancelled",
+            order=("temperature",),
+            grid=None,
+            steps=(),
+        )
+        return Lane(
+            index,
+            row,
+            header,
+            self.pieces(),
+            self.request.stop,
+            self.model.end_ids,
+            self.length,
+            row.stream("token"),
+        )
+
+    def lanes(self, rows: Sequence[Row]) -> list[Lane]:
+        return [self.lane(index, row) for index, row in enumerate(rows)]
