@@ -7,6 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve a shared machine
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +28,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def embedded_model() -> LanguageModel:
     """The real default model, fetched and converted where it is not cached yet."""
     return load_language_model(cache=Settings().cache_folder)
+
+
+CAPTURED = (
+    "The lighthouse keeper counted ships by their lamps. On 12 March there were seven, and then the fog came in; nobody"
+)
+
+
+@pytest.fixture(scope="session")
+def captured(embedded_model: LanguageModel) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [24, V] and states [24, H] of the embedded model over a fixed text, teacher-forced, float64."""
+    prompt = embedded_model.encode_chat("Tell me about the sea.")
+    ids = embedded_model.encode_text(CAPTURED)[:24]
+    logits, hidden = embedded_model.score(prompt, ids), embedded_model.features(prompt, ids)
+    return logits.double().numpy(), hidden.double().numpy()
+
+
+@pytest.fixture(scope="session")
+def captured_logits(captured: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    return captured[0]
+
+
+@pytest.fixture(scope="session")
+def captured_hidden(captured: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    return captured[1]
 
 
 @pytest.fixture
