@@ -12,7 +12,12 @@ FAMILIES = ("facts", "grounded", "creative", "many-answers", "instruction", "cha
 
 @dataclass(frozen=True, slots=True)
 class GalleryPrompt:
-    """One prompt. `prefill` begins the reply; `system` is the system prompt, or None for the model's own."""
+    """One prompt.
+
+    prefill  begins the reply
+    system   the system prompt, or None for the model's own
+    source   a document the reply should rely on, put before the prompt
+    """
 
     id: str
     family: str
@@ -20,6 +25,7 @@ class GalleryPrompt:
     prompt: str
     prefill: str = ""
     system: str | None = None
+    source: str | None = None
 
 
 def load_gallery(path: Path = PROMPTS / "gallery.json") -> tuple[GalleryPrompt, ...]:

@@ -25,7 +25,7 @@ def tab(settings: Settings) -> Arena:
 
 
 def battle(tab: Arena, prompt: str = "Tell me.") -> list[tuple[Any, Any]]:
-    return list(tab.battle(prompt, "", "", "", VOTER))
+    return list(tab.battle(prompt, "", "", "", "", VOTER))
 
 
 def test_fifty_battles_send_only_id_run_seq_text_and_done_until_the_vote(
@@ -80,7 +80,7 @@ def test_a_second_vote_changes_nothing(tab: Arena) -> None:
 
 
 def test_nobody_votes_on_a_running_foreign_or_invented_battle(tab: Arena) -> None:
-    stream = tab.battle("Tell me.", "", "", "", VOTER)
+    stream = tab.battle("Tell me.", "", "", "", "", VOTER)
     running = next(stream)[0]
     assert tab.vote("left", running, VOTER)[1] is None
     stream.close()
@@ -97,7 +97,7 @@ def test_nobody_votes_on_a_running_foreign_or_invented_battle(tab: Arena) -> Non
 
 
 def test_leaving_a_battle_stops_the_decoder_and_closes_the_battle(tab: Arena) -> None:
-    stream = tab.battle("Tell me.", "", "", "", VOTER)
+    stream = tab.battle("Tell me.", "", "", "", "", VOTER)
     next(stream)
     stream.close()
     assert tab.parts.closed == [0]  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ def tab(settings: Settings) -> Compare:
 
 
 def generate(tab: Compare, prompt: Any = "Tell me.", specs: Any = SPECS, seed: Any = 1, length: Any = 64) -> Any:
-    return tab.generate(prompt, "", "", "", seed, length, specs)
+    return tab.generate(prompt, "", "", "", "", seed, length, specs)
 
 
 def test_a_run_opens_with_its_heads_and_closes_with_everything(tab: Compare) -> None:

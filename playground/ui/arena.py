@@ -40,13 +40,13 @@ class Arena:
         self.learned = [kind for kind in ("adaptive-token", "adaptive-sequence") if kind in kinds]
 
     def battle(
-        self, prompt: str, system: str, prefill: str, stops: str, voter: str | None
+        self, prompt: str, system: str, prefill: str, stops: str, source: str, voter: str | None
     ) -> Iterator[tuple[Message, Any]]:
         """Stream one battle: (blind message, whether the vote is open). It is stored before it starts and when it ends."""
         opened: Battle | None = None
         run: Run | None = None
         try:
-            request = read_request(prompt, system, prefill, stops, self.chance.randrange(2**31), LENGTH)
+            request = read_request(prompt, system, prefill, stops, source, self.chance.randrange(2**31), LENGTH)
             if not voter or not self.parts.store.agreed(voter, notice.VERSION):
                 raise PlaygroundError("Agree to the notice first; nothing is stored before.")
             drawn = arms.draw(self.learned, self.chance)

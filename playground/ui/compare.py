@@ -37,11 +37,11 @@ class Compare:
         self.parts, self.runs = parts, runs
 
     def generate(
-        self, prompt: str, system: str, prefill: str, stops: str, seed: Any, length: Any, specs: Any
+        self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any, specs: Any
     ) -> Iterator[Output]:
         """Stream a run: (message, temperature chart, entropy chart, what follows the run) at most ten times a second."""
         try:
-            request = read_request(prompt, system, prefill, stops, seed, length)
+            request = read_request(prompt, system, prefill, stops, source, seed, length)
             run = self.runs.add(Run(request, len(_specs(specs)), self.parts.language_model.end_ids))
             canonical = [str(self.parts.catalogue.parse(spec)) for spec in _specs(specs)]
             batcher: Batcher | None = None

@@ -17,9 +17,15 @@ LONGEST_PROMPT = 20_000
 LONGEST_REPLY = 512
 
 
-def read_request(prompt: str, system: str, prefill: str, stops: str, seed: Any, length: Any) -> Request:
+def read_request(prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any) -> Request:
     """The request of a form. Raises PlaygroundError in one sentence for what the form alone can refuse."""
-    texts = {"Prompt": prompt, "System prompt": system, "Beginning of the reply": prefill, "Stop strings": stops}
+    texts = {
+        "Prompt": prompt,
+        "System prompt": system,
+        "Beginning of the reply": prefill,
+        "Stop strings": stops,
+        "Document": source,
+    }
     for name, text in texts.items():
         if not isinstance(text, str | None) or len(text or "") > LONGEST_PROMPT:
             raise PlaygroundError(f"{name} must be text of at most {LONGEST_PROMPT:,} characters.")
@@ -31,7 +37,8 @@ def read_request(prompt: str, system: str, prefill: str, stops: str, seed: Any, 
         raise PlaygroundError("Seed and length must be whole numbers.") from None
     if not 0 <= seed < 2**63 or not 1 <= length <= LONGEST_REPLY:
         raise PlaygroundError(f"Seed must be at least 0 and length lie between 1 and {LONGEST_REPLY} tokens.")
-    return Request(prompt, system or None, prefill or "", stop_strings(stops), seed, length)
+    given = source if (source or "").strip() else None
+    return Request(prompt, system or None, prefill or "", stop_strings(stops), seed, length, source=given)
 
 
 def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:

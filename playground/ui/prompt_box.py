@@ -19,10 +19,11 @@ class PromptBox:
     system: gr.Textbox
     prefill: gr.Textbox
     stops: gr.Textbox
+    source: gr.Textbox
 
     @property
     def inputs(self) -> list[gr.Textbox]:
-        return [self.prompt, self.system, self.prefill, self.stops]
+        return [self.prompt, self.system, self.prefill, self.stops, self.source]
 
 
 def prompt_box(name: str) -> PromptBox:
@@ -33,7 +34,15 @@ def prompt_box(name: str) -> PromptBox:
         first.prompt, label="Prompt", lines=3, max_lines=10, elem_id=f"{name}-prompt", placeholder="Ask for anything."
     )
     chips = gallery(prompts, f"{name}-gallery")
-    with gr.Accordion("More: system prompt, beginning of the reply, stop strings", open=False, elem_classes="pg-more"):
+    with gr.Accordion("More: document, system prompt, beginning, stop strings", open=False, elem_classes="pg-more"):
+        source = gr.Textbox(
+            "",
+            label="Document the reply should rely on",
+            info="Put before the prompt in every lane; kl-guided also decodes without it and compares.",
+            lines=2,
+            max_lines=10,
+            elem_id=f"{name}-source",
+        )
         prefill = gr.Textbox("", label="Begin the reply with", elem_id=f"{name}-prefill")
         system = gr.Textbox("", label="System prompt", lines=2, elem_id=f"{name}-system")
         stops = gr.Textbox("", label="Stop strings, one a line", lines=1, max_lines=4, elem_id=f"{name}-stops")
@@ -42,11 +51,11 @@ def prompt_box(name: str) -> PromptBox:
     def pick(event: gr.EventData) -> tuple[Any, ...]:
         chosen = by_id.get(str(event._data.get("id")))
         if chosen is None:
-            return gr.skip(), gr.skip(), gr.skip()
-        return chosen.prompt, chosen.prefill, chosen.system or ""
+            return (gr.skip(),) * 4
+        return chosen.prompt, chosen.prefill, chosen.system or "", chosen.source or ""
 
-    chips.pick(pick, None, [prompt, prefill, system], api_visibility="private", show_progress="hidden")
-    return PromptBox(prompt, system, prefill, stops)
+    chips.pick(pick, None, [prompt, prefill, system, source], api_visibility="private", show_progress="hidden")
+    return PromptBox(prompt, system, prefill, stops, source)
 
 
 def family_of(prompt: str, prompts: tuple[GalleryPrompt, ...] | None = None) -> str | None:
