@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from playground.decoding.lane import Lane
     from playground.decoding.policies.base import Policy, Resources, Row
     from playground.decoding.session import Decoder, Session
+    from playground.decoding.trace import TokenStep
 
 Value = float | int | str
 CHECKPOINT_NAME = re.compile(r"[a-z0-9._-]{1,63}")
@@ -97,7 +98,10 @@ assert {key.name: key.default for key in FILTER_KEYS} == dict(FILTER_OFF)
 class Channel:
     """A policy's own number at every token, drawn as a heat channel between `low` and `high`.
 
-    `centre` is where a diverging scale is pale; None makes the scale sequential.
+    centre   where a diverging scale is pale; None makes the scale sequential
+    words    what the whole values low, low + 1, … are called, where they are kinds rather than amounts
+    figure   how its mean over a reply is called on the page; None says "mean" and the title, "" shows none
+    target   the policy's key whose value the mean is steered to, shown beside it
     """
 
     name: str
@@ -107,6 +111,9 @@ class Channel:
     low: float
     high: float
     centre: float | None = None
+    words: tuple[str, ...] = ()
+    figure: str | None = None
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ class PolicyKind:
     control     needs another lane or a card rather than deciding by itself
     streams     False: nothing is certain before the end, so only the command line offers it
     stands_for  an alias: the kind it is short for, and which of that kind's keys each of its own keys sets
+    note        a sentence to show under a reply, from the policy's values and the reply's steps; "" where there is none
     """
 
     name: str
@@ -137,6 +145,7 @@ class PolicyKind:
     control: bool = False
     streams: bool = True
     stands_for: tuple[PolicyKind, Mapping[str, str]] | None = None
+    note: Callable[[Mapping[str, Value], Sequence[TokenStep]], str] | None = None
 
     @property
     def all_keys(self) -> tuple[Key, ...]:
