@@ -25,4 +25,5 @@ KIND = PolicyKind(
     source="Ackley, Hinton & Sejnowski 1985; filters: see each one's help",
     keys=(Key("temperature", "float", 1.0, "divides the logits; 0 is greedy", 0.0, 5.0),),
     build=Fixed,
+    group="Fixed and truncation",
 )

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 Value = float | int | str
 CHECKPOINT_NAME = re.compile(r"[a-z0-9._-]{1,63}")
 NO_CHECKPOINT = "none"
+GROUPS = (
+    "Fixed and truncation",
+    "Rules from entropy",
+    "Learned",
+    "Feedback and guidance",
+    "Sequence search",
+    "Controls",
+)
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,7 @@ class PolicyKind:
     streams     False: nothing is certain before the end, so only the command line offers it
     stands_for  an alias: the kind it is short for, and which of that kind's keys each of its own keys sets
     note        a sentence to show under a reply, from the policy's values and the reply's steps; "" where there is none
+    group       where it stands among GROUPS; derived where it is not given
     """
 
     name: str
@@ -146,6 +155,11 @@ class PolicyKind:
     streams: bool = True
     stands_for: tuple[PolicyKind, Mapping[str, str]] | None = None
     note: Callable[[Mapping[str, Value], Sequence[TokenStep]], str] | None = None
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        derived = [(self.control, 5), (self.learned, 2), (self.decoder, 4), (self.stands_for, 0), (True, 1)]
+        object.__setattr__(self, "group", self.group or next(GROUPS[place] for holds, place in derived if holds))
 
     @property
     def all_keys(self) -> tuple[Key, ...]:

@@ -1,0 +1,74 @@
+"""What each policy does, as text from the catalogue: the README's table, the page's Methods view and its help.
+
+One source for all three: a policy says once what it computes, where that is published and where we depart from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from playground.decoding.policies.catalogue import catalogue
+from playground.decoding.policies.spec import GROUPS, PolicyKind
+from playground.decoding.sampling import FILTER_ORDER
+
+COLUMNS = ("policy", "rule", "source", "file", "departure", "own keys")
+
+
+def grouped(kinds: Iterable[PolicyKind]) -> list[tuple[str, list[PolicyKind]]]:
+    """The kinds under their headings: groups in the order of GROUPS, kinds in the order given, no empty group."""
+    listed = list(kinds)
+    found = [(group, [kind for kind in listed if kind.group == group]) for group in GROUPS]
+    return [(group, members) for group, members in found if members]
+
+
+def file_of(kind: PolicyKind) -> str:
+    """The file that computes it, from the root of the repository."""
+    return kind.module.replace(".", "/") + ".py"
+
+
+def order_of(kind: PolicyKind) -> tuple[str, ...]:
+    """What is done to the logits, in order; the filters that are set come last, in their own order."""
+    maker = kind.build or kind.decoder or (kind.stands_for[0].build if kind.stands_for else None)
+    own: tuple[str, ...] = getattr(maker, "order", ("temperature",))
+    return (*own, *FILTER_ORDER)
+
+
+def described(kind: PolicyKind) -> dict[str, Any]:
+    """Everything the page says about a kind, as plain values."""
+    return {
+        "name": kind.name,
+        "title": kind.title,
+        "group": kind.group,
+        "summary": kind.summary,
+        "formula": kind.formula,
+        "source": kind.source,
+        "departure": kind.departure,
+        "file": file_of(kind),
+        "streams": kind.streams,
+        "stands_for": kind.stands_for[0].name if kind.stands_for else "",
+        "order": list(order_of(kind)),
+        "keys": [asdict(key) | {"allowed": key.allowed} for key in kind.keys],
+        "channels": [{"title": channel.title, "unit": channel.unit, "help": channel.help} for channel in kind.channels],
+    }
+
+
+def table(kinds: Sequence[PolicyKind] | None = None) -> str:
+    """Every policy as one line of a Markdown table, group by group."""
+    listed = catalogue({}).kinds if kinds is None else kinds
+    rows = [COLUMNS, ("---",) * len(COLUMNS)]
+    for _, members in grouped(listed):
+        rows += [_row(kind) for kind in members]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+
+
+def _row(kind: PolicyKind) -> tuple[str, ...]:
+    return (
+        f"`{kind.name}`",
+        f"`{kind.formula}`",
+        kind.source,
+        f"`{file_of(kind)}`",
+        kind.departure.rstrip(".") or "none",
+        ", ".join(f"`{key.name}`" for key in kind.keys) or "none",
+    )
