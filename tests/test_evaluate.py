@@ -22,8 +22,6 @@ def test_the_interval_is_students_t_over_prompts():
 def test_a_difference_is_paired_so_a_constant_gain_is_certain():
     gain = difference([1.5, 2.5, 9.5], [1.0, 2.0, 9.0])
     assert (gain.mean, gain.half) == (pytest.approx(0.5), pytest.approx(0))
-    assert gain.excludes_zero
-    assert not estimate([-1.0, 1.0, 0.5]).excludes_zero
 
 
 @pytest.fixture

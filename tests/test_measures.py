@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from playground.analysis import measures
-from playground.analysis.measures import contains_answer, dictionary_word_share, distinct_n, repeated_ngram_share, words
+from playground.analysis.measures import contains_answer, dictionary_word_share, repeated_ngram_share, words
 from playground.errors import PlaygroundError
 
 
@@ -27,11 +27,6 @@ def test_a_text_too_short_for_an_ngram_repeats_nothing(text):
 
 def test_repetition_ignores_case_and_punctuation():
     assert repeated_ngram_share("The cat sat down. THE CAT, sat down!") == repeated_ngram_share("the cat sat down " * 2)
-
-
-def test_distinct_counts_over_all_texts_together():
-    assert distinct_n(["a b c", "a b d"], n=2) == pytest.approx(3 / 4)
-    assert distinct_n(["a"], n=2) == 0
 
 
 def test_dictionary_share_counts_letters_only_and_knows_possessives():

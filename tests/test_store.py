@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import event
 
 from playground.errors import PlaygroundError
-from playground.feedback.store import Receipt, Store
+from playground.feedback.ballot import Receipt
+from playground.feedback.store import Store
 from tests.samples import ADAPTIVE, NOTICE, make_battle, make_trace, make_traces
 
 VOTER = "voter-1"

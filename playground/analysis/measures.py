@@ -31,12 +31,6 @@ def repeated_ngram_share(text: Sequence[str] | str, n: int = 4) -> float:
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def distinct_n(texts: Iterable[Sequence[str] | str], n: int = 2) -> float:
-    """Distinct n-grams over all n-grams of several texts together (Li et al. 2016); 0 where there are none."""
-    grams = [gram for text in texts for gram in _ngrams(_words(text), n)]
-    return len(set(grams)) / len(grams) if grams else 0.0
-
-
 def dictionary_word_share(text: Sequence[str] | str) -> float:
     """The share of words that an English word list knows; 1 for a text without words.
 

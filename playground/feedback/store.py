@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from playground.decoding.trace import Trace, canonical_json
 from playground.errors import PlaygroundError
 from playground.feedback import rows
+from playground.feedback.ballot import Ballot, Receipt, Reveal, Strength
 from playground.feedback.checksum import vote_checksum
 from playground.feedback.connection import BUSY_SECONDS, Database
 from playground.feedback.opening import open_database
@@ -35,46 +36,10 @@ from playground.feedback.schema import (
 )
 from playground.feedback.selection import Selection
 from playground.feedback.tokens import INVALID, Tokens, load_key
-from playground.records import OUTCOMES, Battle, Mode, Outcome, Vote
+from playground.records import Battle, Mode, Outcome, Vote
 
 KEY_FILE = "signing.key"
 LONGEST_VOTER = 128
-Strength = Literal["slight", "much"]
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """Proof that a vote is committed; `repeated` where it was already there."""
-
-    vote_id: str
-    repeated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Reveal:
-    """What may be shown once the vote is in."""
-
-    battle: Battle
-    traces: tuple[Trace, Trace]
-    vote: Vote
-
-
-@dataclass(frozen=True, slots=True)
-class Ballot:
-    """A judgement as the visitor gave it. Two equal ballots on one battle are one vote, sent twice."""
-
-    outcome: Outcome
-    strength: Strength | None = None
-    tags: tuple[str, ...] = ()
-    spans: tuple[Any, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.outcome not in OUTCOMES:
-            raise PlaygroundError(f"`outcome` must be one of {', '.join(OUTCOMES)}, got {str(self.outcome)[:40]!r}.")
-        if self.strength not in (None, "slight", "much"):
-            raise PlaygroundError(f"`strength` must be slight, much or none, got {str(self.strength)[:40]!r}.")
-        if len(self.tags) > 16 or not all(isinstance(tag, str) and 0 < len(tag) <= 64 for tag in self.tags):
-            raise PlaygroundError("`tags` must be at most 16 words of 1 to 64 characters.")
 
 
 def _now() -> datetime:

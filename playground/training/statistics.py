@@ -22,10 +22,6 @@ class Estimate:
     half: float
     count: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        return abs(self.mean) > self.half
-
 
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of prompt means; the half-width is infinite for a single prompt."""
