@@ -31,7 +31,9 @@ function write(lane) {
   return lane.name + (kept.length ? ":" + kept.sort().map((key) => `${key}=${lane.values[key]}`).join(",") : "");
 }
 
-const keysOf = (name) => [...(kinds.get(name)?.keys || []), ...fixed.filters];
+const knobsOf = (name) => kinds.get(name)?.knobs || [];
+const filtersOf = (name) => fixed.filters.filter((filter) => !knobsOf(name).some((key) => key.name === filter.name));
+const keysOf = (name) => [...knobsOf(name), ...filtersOf(name)];
 const same = (key, value) => (key.kind === "float" || key.kind === "int" ? Number(value) === Number(key.default) : String(value) === String(key.default));
 const valueOf = (lane, key) => lane.values[key.name] ?? (key.default === null ? "" : String(key.default));
 
@@ -52,21 +54,35 @@ function control(lane, key) {
   const row = make("label", "pg-knob");
   row.title = key.help;
   row.append(make("span", "", key.name.replace(/_/g, " ")));
-  row.append(...({ choice: choices, checkpoint: choices }[key.kind] || numbers)(lane, key));
+  row.append(...(key.name === "of" ? others : { choice: choices, checkpoint: choices }[key.kind] || numbers)(lane, key));
   return row;
 }
 
 function choices(lane, key) {
+  const named = kinds.get(lane.name)?.checkpoints || [];
+  const values = key.kind === "checkpoint" ? [...new Set([key.default, ...named, valueOf(lane, key)])] : key.choices;
+  return [picker(lane, key, values.map((value) => [value, value]))];
+}
+
+/* `of`: the lane that is followed, by its number; 0 is none. */
+function others(lane, key) {
+  const numbers = lanes.map((_, index) => index + 1).filter((number) => lanes[number - 1] !== lane);
+  const listed = [...new Set([...numbers.map(String), valueOf(lane, key)])].filter((number) => number !== "0").sort();
+  const options = listed.map((number) => [number, `Lane ${number}`]);
+  return [picker(lane, key, key.low === 0 ? [["0", "no lane"], ...options] : options)];
+}
+
+function picker(lane, key, options) {
   const select = make("select");
-  const values = key.kind === "checkpoint" ? [...new Set([key.default, ...(fixed.checkpoints[lane.name] || [])])] : key.choices;
-  for (const value of values) {
-    const option = make("option", "", value);
+  select.setAttribute("aria-label", key.name.replace(/_/g, " "));
+  for (const [value, text] of options) {
+    const option = make("option", "", text);
     option.value = value;
     select.append(option);
   }
   select.value = valueOf(lane, key);
   select.addEventListener("change", () => set(lane, key, select.value));
-  return [select];
+  return select;
 }
 
 function numbers(lane, key) {
@@ -108,12 +124,18 @@ function drawLane(lane, index) {
   mark.setAttribute("aria-hidden", "true");
   const select = make("select", "pg-kind");
   select.setAttribute("aria-label", `Lane ${index + 1} policy`);
+  const groups = new Map();
   for (const kind of kinds.values()) {
-    const option = make("option", "", kind.title);
+    if (!groups.has(kind.group)) groups.set(kind.group, make("optgroup"));
+    groups.get(kind.group).label = kind.group;
+    const option = make("option", "", kind.missing ? `${kind.title} (${kind.missing})` : kind.title);
     option.value = kind.name;
-    select.append(option);
+    option.disabled = Boolean(kind.missing);
+    groups.get(kind.group).append(option);
   }
+  select.append(...groups.values());
   select.value = lane.name;
+  select.title = kinds.get(lane.name)?.title || "";
   select.addEventListener("change", () => {
     Object.assign(lane, { name: select.value, values: {} });
     commit();
@@ -126,9 +148,26 @@ function drawLane(lane, index) {
   const kind = kinds.get(lane.name);
   if (kind) card.append(make("p", "pg-summary", kind.summary));
   const knobs = make("div", "pg-knobs");
-  for (const key of kind?.keys || []) knobs.append(control(lane, key));
-  card.append(knobs, filters(lane), specLine(lane, index));
+  for (const key of knobsOf(lane.name)) knobs.append(control(lane, key));
+  const folds = make("div", "pg-folds");
+  folds.append(filters(lane));
+  if (kind) folds.append(about(lane, kind));
+  card.append(knobs, folds, specLine(lane, index));
   return card;
+}
+
+/* Formula, paper and departures of a kind, and what each of its knobs means. */
+function about(lane, kind) {
+  const details = make("details", "pg-about");
+  details.append(make("summary", "", "How it works"));
+  details.open = lane.aboutOpen || false;
+  details.addEventListener("toggle", () => (lane.aboutOpen = details.open));
+  details.append(make("code", "pg-formula", kind.formula), make("p", "", kind.source));
+  if (kind.departure) details.append(make("p", "", `Here: ${kind.departure}`));
+  const list = make("dl", "");
+  for (const key of kind.keys) list.append(make("dt", "", key.name), make("dd", "", key.low === null && key.high === null ? key.help : `${key.help} (${key.allowed})`));
+  details.append(list);
+  return details;
 }
 
 function remover(index) {
@@ -145,11 +184,12 @@ function remover(index) {
 
 function filters(lane) {
   const details = make("details", "pg-filters");
-  const used = fixed.filters.filter((key) => lane.values[key.name] !== undefined).length;
+  const listed = filtersOf(lane.name);
+  const used = listed.filter((key) => lane.values[key.name] !== undefined).length;
   details.append(make("summary", "", used ? `Filters (${used} set)` : "Filters"));
   details.open = lane.filtersOpen || false;
   details.addEventListener("toggle", () => (lane.filtersOpen = details.open));
-  for (const key of fixed.filters) details.append(control(lane, key));
+  for (const key of listed) details.append(control(lane, key));
   return details;
 }
 

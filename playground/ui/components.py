@@ -14,8 +14,10 @@ from typing import Any
 
 import gradio as gr
 
+from playground.decoding.policies.spec import FILTER_KEYS, PolicyKind, Spec
 from playground.errors import PlaygroundError
 from playground.gallery import GalleryPrompt
+from playground.methods import described, grouped
 from playground.parts import Parts
 from playground.ui.runs import Runs
 from playground.ui.scales import scales
@@ -26,12 +28,17 @@ ADDED_LANES = ("fixed:temperature=1.0", "edt")
 
 
 def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] = (), **fixed: Any) -> gr.HTML:
-    """The component whose script is static/SCRIPT.js and whose root has the class pg-SCRIPT."""
+    """The component whose script is static/SCRIPT.js and whose root has the class pg-SCRIPT.
+
+    `before` names scripts that stand before it, in one scope with it.
+    """
     elem_id = fixed.pop("elem_id", f"pg-{script}")
+    files = [STATIC / f"{name}.js" for name in (*fixed.pop("before", ()), script)]
+    code = [f"const fixed = {json.dumps(fixed)};", *(file.read_text(encoding="utf-8") for file in files)]
     return gr.HTML(
         value,
         html_template=f'<div class="pg-{script}"></div>',
-        js_on_load=f"const fixed = {json.dumps(fixed)};\n" + (STATIC / f"{script}.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join(code),
         apply_default_css=False,
         server_functions=list(functions),
         elem_id=elem_id,
@@ -48,41 +55,60 @@ def board(runs: Runs, elem_id: str, empty: str) -> gr.HTML:
         return _answer(lambda: runs.get(asked.get("run")).inspect(_int(asked, "lane"), _int(asked, "position")))
 
     listed = [scale.to_record() for scale in scales()]
-    return component("board", None, (resync, inspect), elem_id=elem_id, scales=listed, empty=empty)
+    return component(
+        "board", None, (resync, inspect), before=("overlay", "card"), elem_id=elem_id, scales=listed, empty=empty
+    )
 
 
 def policies(parts: Parts, value: Sequence[str]) -> gr.HTML:
     """Two to four policies with their knobs; its value is the list of specs."""
 
     def parse(asked: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"spec": parts.catalogue.parse(str(asked.get("spec", ""))[:2000]).short})
+        return _answer(lambda: {"spec": streamed(parts, str(asked.get("spec", ""))).short})
 
-    kinds = [
-        {"name": kind.name, "title": kind.title, "summary": kind.summary, "keys": [asdict(key) for key in kind.keys]}
-        for kind in parts.catalogue.kinds
-    ]
-    filters = [asdict(key) for key in parts.catalogue.kinds[0].all_keys[len(parts.catalogue.kinds[0].keys) :]]
-    heads = {kind["name"]: _heads(parts, str(kind["name"])) for kind in kinds}
     return component(
         "policies",
         list(value),
         (parse,),
-        kinds=kinds,
-        filters=filters,
-        checkpoints=heads,
+        kinds=[_offer(parts, kind) for _, kinds in grouped(parts.catalogue.kinds) for kind in kinds if kind.streams],
+        filters=[asdict(key) for key in FILTER_KEYS],
         added=list(ADDED_LANES),
     )
+
+
+def streamed(parts: Parts, text: str) -> Spec:
+    """The spec that `text` spells. Raises PlaygroundError also for a policy that shows nothing before its end."""
+    spec = parts.catalogue.parse(text[:2000])
+    if not spec.kind.streams:
+        raise PlaygroundError(
+            f"`{spec.name}` shows nothing before its end; use it on the command line: "
+            f"python -m playground generate --policy {spec.name}."
+        )
+    return spec
+
+
+def _offer(parts: Parts, kind: PolicyKind) -> dict[str, Any]:
+    """A kind as the picker shows it: its knobs with the checkpoints that fit, and why it cannot run, if it cannot."""
+    filters = {key.name for key in FILTER_KEYS} - {key.name for key in kind.keys}
+    heads = [head.name for head in parts.heads if head.meta.kind == kind.learned]
+    return described(kind) | {
+        "knobs": [asdict(key) for key in kind.all_keys if key.name not in filters],
+        "checkpoints": heads,
+        "missing": missing(parts, kind),
+    }
+
+
+def missing(parts: Parts, kind: PolicyKind) -> str:
+    """Why a learned policy cannot run with the loaded model, or an empty string. A control runs by another lane too."""
+    if not kind.learned or kind.control or any(head.meta.kind == kind.learned for head in parts.heads):
+        return ""
+    return f"no trained {kind.learned} fits {parts.language_model.name}"
 
 
 def gallery(prompts: Sequence[GalleryPrompt], elem_id: str) -> gr.HTML:
     """The gallery as chips; its event `pick` carries the id of a prompt."""
     listed = [{"id": p.id, "family": p.family, "title": p.title, "prompt": p.prompt} for p in prompts]
     return component("gallery", None, elem_id=elem_id, prompts=listed)
-
-
-def _heads(parts: Parts, kind: str) -> list[str]:
-    wanted = "adaptive-token" if kind == "shuffled" else kind
-    return [head.name for head in parts.heads if head.meta.kind == wanted]
 
 
 def _answer(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
