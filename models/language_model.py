@@ -58,6 +58,7 @@ class LanguageModel:
         self.hidden_size: int = model.get_output_embeddings().weight.shape[1]
         self.parameters: int = sum(parameter.numel() for parameter in model.parameters())
         self.context_length: int = config.max_position_embeddings
+        self.joins: bool = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
         self.end_ids = _end_ids(model, tokenizer)
         self.token_text = functools.lru_cache(maxsize=65536)(lambda token: self.decode([token]))
         self._hidden: Tensor | None = None
@@ -85,7 +86,7 @@ class LanguageModel:
         if ids is None or len(ids) > limit:
             size = f"{len(ids)} tokens" if ids is not None else f"{length} characters"
             raise ModelError(
-                f"The prompt has {size}, but {self.name} reads at most {limit} tokens; shorten the prompt."
+                f"The prompt has {size}, but {self.name} reads at most {limit} tokens; shorten the prompt or its source document."
             )
         return ids
 
@@ -117,7 +118,7 @@ class LanguageModel:
     @torch.inference_mode()
     def join(self, caches: Sequence[Any], counts: Sequence[int]) -> Joined:
         """One cache of sum(counts) rows out of one-row caches of any lengths. Raises ModelError for windowed attention."""
-        if not all(type(layer) is DynamicLayer for cache in caches for layer in cache.layers):
+        if not self.joins:
             raise ModelError(
                 f"{self.name} attends through a window, so prompts of different lengths cannot share its steps; choose a "
                 f"policy without a second prompt."

@@ -25,6 +25,7 @@ class TinyLM:
     name, revision, precision = "tiny", "seed-0", "float32"
     context_length = 4096
     end_ids = frozenset({END})
+    joins = True
     vocab_size = VOCABULARY
 
     def __init__(self, seed: int = 0, hidden_size: int = 16, end_bias: float = -4.0, sharpness: float = 3.0) -> None:

@@ -23,7 +23,10 @@ class ModelOutput(Protocol):
 
 
 class Model(Protocol):
-    """A frozen causal language model with its tokenizer. `parameters` counts what one token's forward pass reads."""
+    """A frozen causal language model with its tokenizer.
+
+    `parameters` counts what one token's forward pass reads; `joins` says whether `join` can serve this model.
+    """
 
     name: str
     revision: str
@@ -31,6 +34,7 @@ class Model(Protocol):
     context_length: int
     vocab_size: int
     parameters: int
+    joins: bool
     end_ids: frozenset[int]
 
     def rows_for(self, lanes: int) -> int: ...

@@ -1,6 +1,6 @@
 """The lockstep loop: one batched step per token for all lanes whose policies decide from the step alone.
 
-Shapes: R rows of a step (lanes, then source-free streams or padding), B rows of one policy, V vocabulary, H hidden.
+Shapes: R rows of a step (lanes, padding, the lanes without the source), B rows of one policy, V vocabulary, H hidden.
 
     1. every policy decides for its rows: a temperature, perhaps a mask or a grid choice
     2. temperature, then the filters; entropy before and after
@@ -67,41 +67,51 @@ class Lockstep:
                 return
             output = model.step(self._fed(tokens), cache)
             logits, hidden = output.logits[:count].double(), output.hidden[:count]
-            free = output.logits[self._start :][: len(self._free)].double() if self._free else None
+            free = output.logits[self._start :][:count].double() if self._paired else None
 
     @property
-    def _free(self) -> list[int]:
-        """The places whose policies also read the next token's logits without the source document."""
-        return [place for group in self.groups if group.policy.needs_source for place in group.places]
+    def _paired(self) -> bool:
+        """Whether a second row of every lane reads the same reply after the prompt without the source document.
+
+        It does so where a policy compares the two, and, where the step has room, whenever there is a source: the second
+        rows need an attention mask, a mask changes the rounding, and no lane's bits may depend on its neighbours.
+        """
+        if self.session.source_ids is None:
+            return False
+        model, count = self.session.model, len(self.lanes)
+        spare = model.joins and model.rows_for(count) >= 2 * count
+        return spare or any(group.policy.needs_source for group in self.groups)
 
     @property
     def _start(self) -> int:
-        """The first row of the source-free streams: the second half of a padded step, whatever the number of lanes."""
+        """The first of the second rows: the second half of a padded step, whatever the number of lanes."""
         count = len(self.lanes)
-        half = self.session.model.rows_for(count) // 2
-        return half if half >= count else count
+        return max(self.session.model.rows_for(count) // 2, count)
 
     @property
     def _rows(self) -> int:
-        return max(self.session.model.rows_for(len(self.lanes)), self._start + len(self._free) if self._free else 0)
+        """All rows of a step."""
+        count = len(self.lanes)
+        rows = self.session.model.rows_for(count)
+        return max(rows, self._start + count) if self._paired else rows
 
     def _begin(self) -> tuple[Tensor, Tensor, Tensor | None, Any]:
-        """The first logits and states of the lanes, the source-free logits, and the cache of all rows."""
-        session, count, free = self.session, len(self.lanes), self._free
+        """The first logits and states of the lanes, the logits without the source, and the cache of all rows."""
+        session, count = self.session, len(self.lanes)
         output, cache = session.begin()
         logits, hidden = output.logits.expand(count, -1).double(), output.hidden.expand(count, -1)
-        if not free:
+        if not self._paired:
             return logits, hidden, None, session.model.expand(cache, self._rows)
         without, other = session.model.prefill(session.free_ids())
         joined = session.model.join((cache, other), (self._start, self._rows - self._start))
-        return logits, hidden, without.logits.expand(len(free), -1).double(), joined
+        return logits, hidden, without.logits.expand(count, -1).double(), joined
 
     def _fed(self, tokens: Tensor) -> Tensor:
-        """One token a row: the lanes', padding, the same again for the source-free streams, padding."""
+        """One token a row: the lanes', padding, the same again for their second rows, padding."""
         fed = tokens[:1].repeat(self._rows)
         fed[: len(tokens)] = tokens
-        if self._free:
-            fed[self._start : self._start + len(self._free)] = tokens[self._free]
+        if self._paired:
+            fed[self._start : self._start + len(tokens)] = tokens
         return fed
 
 
@@ -127,7 +137,7 @@ class _Group:
     def decide(self, logits: Tensor, hidden: Tensor, free: Tensor | None, position: int) -> Decision:
         """The policy's decision for its rows, its temperatures rounded to the nine digits that are recorded."""
         self.state.position = position
-        self.state.source_free_logits = free if self.policy.needs_source else None
+        self.state.source_free_logits = free[self.places] if free is not None and self.policy.needs_source else None
         decided = self.policy.decide(logits[self.places], hidden[self.places], self.state)
         decision = checked(decided, self.state.rows, position)
         rounded = torch.tensor([nine_digits(t) for t in decision.temperature.tolist()], dtype=torch.float64)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from playground.decoding.policies import adaptive, edt, fixed, shuffled
+from playground.decoding.decoders import best_of_n, long_horizon, power_sampling
+from playground.decoding.policies import adaptive, edt, fixed, kl_guided, shuffled
 from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind, Spec, parse
 
 
@@ -30,8 +31,12 @@ def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
         (
             fixed.KIND,
             edt.KIND,
+            kl_guided.KIND,
             adaptive.kind("token", default("adaptive-token")),
             adaptive.kind("sequence", default("adaptive-sequence")),
+            long_horizon.KIND,
+            best_of_n.KIND,
+            power_sampling.KIND,
             shuffled.kind(default("adaptive-token")),
         )
     )
