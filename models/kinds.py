@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from models.adaptive_decoder import AdaptiveDecoder
+from models.tuned_lens import TunedLens
 
 GRID_KINDS = ("adaptive-token", "adaptive-sequence")
 
@@ -17,9 +18,16 @@ def _adaptive(hidden: int, vocabulary: int, width: int, temperatures: int, setti
     return AdaptiveDecoder(hidden, temperatures, width)
 
 
+def _tuned_lens(
+    hidden: int, vocabulary: int, width: int, temperatures: int, settings: Mapping[str, float]
+) -> nn.Module:
+    return TunedLens(hidden)
+
+
 KINDS: Mapping[str, Builder] = {
     "adaptive-token": _adaptive,
     "adaptive-sequence": _adaptive,
+    "tuned-lens": _tuned_lens,
 }
 
 

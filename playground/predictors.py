@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models import checkpoints
 from models.checkpoints import Base, Checkpoint
-from models.errors import ModelError
 from models.language_model import LanguageModel, load_language_model
+from models.pairing import same_tokenizer
+from models.tuned_lens import first_layers
 from playground.config import Settings
 from playground.decoding.policies.base import Head, Predictor
 from playground.decoding.policies.spec import NO_CHECKPOINT
@@ -36,6 +36,7 @@ class Predictors:
         self.head = functools.lru_cache(maxsize=64)(self._head)
         self.predictor = functools.lru_cache(maxsize=64)(self._predictor)
         self.small_model = functools.lru_cache(maxsize=4)(self._small_model)
+        self._second_model = functools.lru_cache(maxsize=1)(self._second)
 
     def _get(self, name: str, kind: str) -> Checkpoint:
         if name == NO_CHECKPOINT:
@@ -59,14 +60,26 @@ class Predictors:
         call = _callers()[kind](module, self._model) if kind in _callers() else _row_by_row(module)
         return Predictor(checkpoint.id, kind, call, checkpoint.meta.settings, checkpoint.meta.metrics)
 
-    def _small_model(self, name: str) -> Any:
+    def _small_model(self, name: str) -> LanguageModel:
         """The model of --small-model, or the first layers of the large one with the lens called `name`."""
         if self._settings.small_model is not None:
-            settings = self._settings
-            return load_language_model(
-                settings.small_model or "", None, settings.precision, settings.device, settings.cache_folder
+            return self._second_model(self._settings.small_model)
+        if name == NO_CHECKPOINT:
+            raise PlaygroundError(
+                f"No tuned lens fits {self._model.name} yet; name a second model with --small-model, or train a lens with "
+                f"`python -m playground tuned-lens`."
             )
-        raise ModelError("The small model of entropy-switch is not built yet; name one with --small-model.")
+        checkpoint = self._get(name, "tuned-lens")
+        if checkpoint.meta.kind != "tuned-lens":
+            raise PlaygroundError(f"Checkpoint {name!r} is a {checkpoint.meta.kind}, but a tuned-lens is needed.")
+        layers, lens = int(checkpoint.meta.settings.get("layers", 0)), checkpoints.load(checkpoint)
+        return first_layers(self._model, layers, lens, checkpoint.name, checkpoint.sha256[:16])
+
+    def _second(self, where: str) -> LanguageModel:
+        """The model of --small-model, whose tokens are those of the loaded one."""
+        settings = self._settings
+        small = load_language_model(where, None, settings.precision, settings.device, settings.cache_folder)
+        return same_tokenizer(self._model, small)
 
 
 def _row_by_row(module: nn.Module) -> Callable[..., Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from playground.decoding.decoders import best_of_n, long_horizon, power_sampling
+from playground.decoding.decoders import best_of_n, entropy_switch, long_horizon, power_sampling
 from playground.decoding.policies import adaptive, edt, fixed, kl_guided, shuffled
 from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind, Spec, parse
 
@@ -37,6 +37,7 @@ def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
             long_horizon.KIND,
             best_of_n.KIND,
             power_sampling.KIND,
+            entropy_switch.kind(default("tuned-lens")),
             shuffled.kind(default("adaptive-token")),
         )
     )

@@ -1,0 +1,92 @@
+"""A small model out of a large one: its first k layers, then a trained linear map to the final state.
+
+    ŝ_t = norm(A h_t + b),   logits = the large model's unembedding of ŝ_t
+
+h_t is the residual stream after layer k, `norm` the large model's last norm. The map is the translator of a tuned lens
+(Belrose et al. 2023, arXiv 2303.08112, eq. 8), trained to lower KL(p_large ‖ p_small); A = 1, b = 0 is the logit lens.
+No weight is copied: layers, embedding, norm and unembedding are the large model's own tensors.
+
+Departure: the paper trains one translator for every layer and looks at a whole forward pass; here one layer's translator
+ends a forward pass of its own, so what the cut model decodes is fed back to it.
+
+Shapes: B rows, T time, H hidden.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import ModelError
+
+if TYPE_CHECKING:
+    from models.language_model import LanguageModel
+
+LAST_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "final_norm")
+
+
+class TunedLens(nn.Module):
+    """An affine map of the residual stream [..., H] → [..., H]; untrained it is the identity, which is the logit lens."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(hidden_size))
+        self.bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return nn.functional.linear(hidden, self.weight, self.bias)
+
+
+def first_layers(model: LanguageModel, layers: int, lens: nn.Module, name: str, revision: str) -> LanguageModel:
+    """The first `layers` layers of `model`, then `lens`, then the model's own norm and unembedding.
+
+    It is a language model like any other: with caches of its own, and `parameters` that count what one of its tokens
+    reads (the layers kept, lens, norm, embedding). `name` and `revision` say which lens it has. Raises ModelError where
+    `layers` is not a true part of the model, or where the model is not a plain stack of layers between an embedding and a norm.
+    """
+    whole = model.model
+    depth = int(whole.config.get_text_config().num_hidden_layers)
+    if not 1 <= layers < depth:
+        raise ModelError(f"`layers` must be a whole number from 1 to {depth - 1}, got {layers}.")
+    cut, body = _twin(whole), _twin(whole.base_model)
+    stack = next(
+        (key for key, part in body.named_children() if isinstance(part, nn.ModuleList) and len(part) == depth), None
+    )
+    norm = next((key for key in LAST_NORMS if key in body._modules), None)
+    place = next((key for key, part in whole.named_children() if part is whole.base_model), None)
+    head = next((key for key, part in whole.named_children() if part is whole.get_output_embeddings()), None)
+    if stack is None or norm is None or place is None or head is None:
+        raise ModelError(
+            f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; name a small model with "
+            f"--small-model."
+        )
+    cut.config = body.config = _shallower(whole.config, layers)
+    body._modules[stack] = nn.ModuleList(list(getattr(body, stack))[:layers])
+    body._modules[norm] = nn.Sequential(lens.float(), getattr(body, norm))
+    cut._modules[place] = body
+    cut._modules[head] = _twin(whole.get_output_embeddings())
+    return type(model)(cut, model.tokenizer, name, revision, model.device)
+
+
+def _twin(module: Any) -> Any:
+    """A module with the same parameters and children whose children can be exchanged, and which has no hooks."""
+    twin = copy.copy(module)
+    for name in ("_parameters", "_buffers", "_modules"):
+        setattr(twin, name, dict(getattr(module, name)))
+    for name in ("_forward_pre_hooks", "_forward_hooks"):
+        setattr(twin, name, OrderedDict())
+    return twin
+
+
+def _shallower(config: Any, layers: int) -> Any:
+    """The configuration of the first `layers` layers: what a cache is laid out by."""
+    shallow = copy.deepcopy(config)
+    text = shallow.get_text_config()
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None) is not None:
+        text.layer_types = list(text.layer_types[:layers])
+    return shallow
