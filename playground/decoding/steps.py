@@ -11,6 +11,7 @@ from playground.decoding.model import Model
 from playground.decoding.policies.base import Decision, Drawn
 from playground.decoding.sampling import entropy
 from playground.decoding.trace import Alternative, TokenStep, float32_digits
+from playground.errors import PlaygroundError
 
 ALTERNATIVES = 5
 
@@ -68,3 +69,11 @@ def _choice(decision: Decision, b: int) -> tuple[int | None, float | None, tuple
         return None, None, None
     probs = tuple(float32_digits(p) for p in decision.grid_probs[b].tolist())
     return int(decision.grid_index[b]), float32_digits(float(decision.grid_logprob[b])), probs
+
+
+def refuse_nan(logits: Tensor, model: str, position: int) -> None:
+    """Raises PlaygroundError where a model's logits are no numbers: nothing is drawn from them."""
+    if torch.isnan(logits).any():
+        raise PlaygroundError(
+            f"The model {model} produced NaN at token {position}; try --precision float32 or another model."
+        )

@@ -13,7 +13,8 @@ class TextPieces:
 
     A piece is held back while the text ends inside a multi-byte character; the token that completes it gets the whole
     character. Each decode looks only at a window that starts at the last clean boundary but one.
-    `context` are the ids the reply continues (a prefill), which keeps the blank before the first word.
+    `context` are the ids the reply continues (a prefill), which keeps the blank before the first word. `copy.copy` makes
+    a decoder that goes its own way.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str], context: Sequence[int] = ()) -> None:
@@ -24,7 +25,7 @@ class TextPieces:
 
     def push(self, token: int) -> str:
         """The characters that `token` completed."""
-        self._window.append(token)
+        self._window = [*self._window, token]
         text = self._decode(self._window)
         return "" if text.endswith(REPLACEMENT) else self._take(text)
 
