@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from models.adaptive_decoder import AdaptiveDecoder
+from models.auto_deco import AutoDeco
+from models.difficulty_probe import DifficultyProbe
 from models.tuned_lens import TunedLens
 
 GRID_KINDS = ("adaptive-token", "adaptive-sequence")
@@ -24,10 +26,22 @@ def _tuned_lens(
     return TunedLens(hidden)
 
 
+def _auto_deco(hidden: int, vocabulary: int, width: int, temperatures: int, settings: Mapping[str, float]) -> nn.Module:
+    return AutoDeco(hidden, width)
+
+
+def _difficulty_probe(
+    hidden: int, vocabulary: int, width: int, temperatures: int, settings: Mapping[str, float]
+) -> nn.Module:
+    return DifficultyProbe(hidden, width)
+
+
 KINDS: Mapping[str, Builder] = {
     "adaptive-token": _adaptive,
     "adaptive-sequence": _adaptive,
     "tuned-lens": _tuned_lens,
+    "auto-deco": _auto_deco,
+    "difficulty-probe": _difficulty_probe,
 }
 
 

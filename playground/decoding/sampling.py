@@ -95,7 +95,11 @@ def _top_k(logprobs: Tensor, logits: Tensor, k: Tensor) -> Tensor:
 
 
 def _top_p(logprobs: Tensor, logits: Tensor, p: Tensor) -> Tensor:
-    """The smallest set of most probable tokens with mass >= p (Holtzman et al. 2020)."""
+    return nucleus(logprobs, p)
+
+
+def nucleus(logprobs: Tensor, p: Tensor) -> Tensor:
+    """The smallest set [B, V] of most probable tokens with mass >= p [B, 1] (Holtzman et al. 2020); empty where p is 0."""
     ordered, order = logprobs.sort(dim=-1, descending=True, stable=True)
     mass_before = ordered.exp().cumsum(-1) - ordered.exp()
     return torch.zeros_like(order, dtype=torch.bool).scatter(-1, order, mass_before < p)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from playground.decoding.decoders import best_of_n, entropy_switch, long_horizon, power_sampling
-from playground.decoding.policies import adaptive, edt, fixed, kl_guided, shuffled
+from playground.decoding.decoders import best_of_n, difficulty_router, entropy_switch, long_horizon, power_sampling
+from playground.decoding.policies import adaptive, auto_deco, edt, fixed, kl_guided, shuffled
 from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind, Spec, parse
 
 
@@ -34,6 +34,8 @@ def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
             kl_guided.KIND,
             adaptive.kind("token", default("adaptive-token")),
             adaptive.kind("sequence", default("adaptive-sequence")),
+            auto_deco.kind(default("auto-deco")),
+            difficulty_router.kind(default("difficulty-probe")),
             long_horizon.KIND,
             best_of_n.KIND,
             power_sampling.KIND,
