@@ -12,6 +12,8 @@ from typing import Any
 
 from playground.config import Settings
 from playground.decoding.policies.catalogue import Catalogue, catalogue
+from playground.decoding.policies.fixed import Fixed
+from playground.decoding.policies.spec import Channel, Key, PolicyKind
 from playground.decoding.trace import Alternative, Event, Finished, LaneStep, Request, Started, TokenStep, Trace
 from playground.feedback.store import Store
 
@@ -37,7 +39,40 @@ WORDS = (
 )
 
 
-def step(position: int, text: str, lane: int = 0, token_id: int | None = None) -> TokenStep:
+MEASURED = PolicyKind(
+    "measured", "Measured", "Records an amount and a kind.", "T = 0.7", "this test",
+    (Key("aim_bits", "float", 3.0, "the amount aimed at", 0.0, 9.0),),
+    build=Fixed,
+    channels=(
+        Channel("amount", "Amount", "bits", "an amount", 0.0, 4.0, target="aim_bits"),
+        Channel("author", "Author", "", "who", 0.0, 1.0, words=("small model", "large model"), figure="by the large"),
+        Channel("running", "Running", "", "a running number", -1.0, 3.0, centre=1.0, figure=""),
+    ),
+    note=lambda values, steps: f"{len(steps)} tokens aimed at {values['aim_bits']:g}." if steps else "",
+)  # fmt: skip
+BLOCKS = PolicyKind(
+    "blocks", "Blocks", "Streams by block.", "T = 0.7", "this test", (), build=Fixed,
+    channels=(Channel("size", "Size", "particles", "an effective size", 1.0, 4.0),),
+)  # fmt: skip
+BLOCK = 5
+
+
+def channels(spec: str, position: int) -> dict[str, float]:
+    """What the policy of `spec` records at a position; the first step of a measured lane has no amount yet."""
+    if spec.startswith("measured"):
+        amount = {"amount": 0.25 * (position % 20)} if position else {}
+        return {**amount, "author": float(position % 3 == 0), "running": -1.0 + position % 5}
+    return {"size": 1.0 + position % 4} if spec.startswith("blocks") else {}
+
+
+def measured_catalogue() -> Catalogue:
+    """The catalogue with two policies that record channels."""
+    return Catalogue((*catalogue({"adaptive-token": "token-head"}).kinds, MEASURED, BLOCKS))
+
+
+def step(
+    position: int, text: str, lane: int = 0, token_id: int | None = None, channel: dict[str, float] | None = None
+) -> TokenStep:
     """One step whose numbers depend on lane and position, so that a mix-up shows."""
     index = (position * 7 + lane) % 4
     temperature = GRID[index] if lane % 2 == 0 else 0.7
@@ -48,7 +83,7 @@ def step(position: int, text: str, lane: int = 0, token_id: int | None = None) -
     return TokenStep(
         position, 10 + position if token_id is None else token_id, text, temperature,
         index if grid_probs else None, math.log(0.4) if grid_probs else None, grid_probs,
-        entropy, entropy / 2, logprob, logprob / 2, alternatives,
+        entropy, entropy / 2, logprob, logprob / 2, alternatives, channel or {},
     )  # fmt: skip
 
 
@@ -61,15 +96,19 @@ def header(request: Request, spec: str, lane: int = 0) -> Trace:
 
 @dataclass
 class ScriptedParts:
-    """Streams `texts` a lane (the same for every lane unless two are given), then the end token."""
+    """Streams `texts` a lane (the same for every lane unless two are given), then the end token.
+
+    A lane of BLOCKS streams BLOCK steps at once and nothing in between; one that follows another starts after it.
+    """
 
     settings: Settings
     texts: tuple[tuple[str, ...], ...] = (WORDS * 3, WORDS * 2)
     pause: float = 0.0
     heads: tuple[Any, ...] = tuple(
-        SimpleNamespace(name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}"))
+        SimpleNamespace(name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}"), card=f"# {level}-head")
         for level in ("token", "sequence")
     )
+    refused_heads: tuple[str, ...] = ("Checkpoint 'other' was trained on another model.",)
     closed: list[int] = field(default_factory=list)
     language_model: Any = field(
         default_factory=lambda: SimpleNamespace(
@@ -88,19 +127,35 @@ class ScriptedParts:
         scripts = [self.texts[lane % len(self.texts)][: request.max_tokens] for lane in range(len(specs))]
         headers = tuple(header(request, spec, lane) for lane, spec in enumerate(specs))
         lanes: list[list[TokenStep]] = [
-            [*(step(i, text, lane) for i, text in enumerate(script)), step(len(script), "", lane, END)]
-            for lane, script in enumerate(scripts)
+            [
+                *(step(i, text, lane, channel=channels(spec, i)) for i, text in enumerate(script)),
+                step(len(script), "", lane, END),
+            ]
+            for lane, (script, spec) in enumerate(zip(scripts, specs, strict=True))
         ]
         sent = 0
         try:
             yield Started(headers)
-            for position in range(max(map(len, lanes))):
+            for steps in _passes(lanes, specs):
                 time.sleep(self.pause)
-                yield tuple(
-                    LaneStep(lane, steps[position]) for lane, steps in enumerate(lanes) if position < len(steps)
-                )
+                yield steps
                 sent += 1
             traces = zip(headers, lanes, strict=True)
             yield Finished(tuple(h.with_steps(steps, "end", {"decode_seconds": 1.0}) for h, steps in traces))
         finally:
             self.closed.append(sent)
+
+
+def _passes(lanes: Sequence[Sequence[TokenStep]], specs: Sequence[str]) -> Iterator[tuple[LaneStep, ...]]:
+    """What each forward pass makes certain: first the lanes that decide by themselves, then the followers."""
+    alone = [lane for lane, spec in enumerate(specs) if ",of=" not in spec or ",of=0" in spec]
+    for group in (alone, [lane for lane in range(len(lanes)) if lane not in alone]):
+        for position in range(max((len(lanes[lane]) for lane in group), default=0)):
+            passed: list[LaneStep] = []
+            for lane in group:
+                block = BLOCK if specs[lane].startswith("blocks") else 1
+                full = (position + 1) % block == 0 or position + 1 == len(lanes[lane])
+                begin = position - position % block
+                new = lanes[lane][begin : position + 1] if full and position < len(lanes[lane]) else ()
+                passed += [LaneStep(lane, one) for one in new]
+            yield tuple(passed)

@@ -106,7 +106,7 @@ def test_leaving_a_battle_stops_the_decoder_and_closes_the_battle(tab: Arena) ->
 
 def test_nothing_is_stored_before_the_notice_is_agreed_to(tab: Arena) -> None:
     for voter in (None, "newcomer"):
-        ((message, is_open),) = list(tab.battle("Tell me.", "", "", "", voter))
+        ((message, is_open),) = list(tab.battle("Tell me.", "", "", "", "", voter))
         assert "notice" in message["error"]
         assert not is_open
     assert tab.parts.store.counts()["battles_running"] == 0

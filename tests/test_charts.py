@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from playground.ui.charts import entropy_chart, temperature_chart
-from tests.scripted import step
+from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
+from tests.scripted import MEASURED, channels, step
 
 
 def test_each_lane_is_one_plain_line_of_its_own_numbers() -> None:
@@ -17,3 +17,14 @@ def test_each_lane_is_one_plain_line_of_its_own_numbers() -> None:
 
 def test_an_empty_lane_is_drawn_as_nothing() -> None:
     assert list(temperature_chart([[]], ["Lane 1"]).data[0].x) == []
+
+
+def test_a_channel_is_drawn_for_the_lanes_and_steps_that_have_it() -> None:
+    lanes = [[step(i, "x", 0) for i in range(5)], [step(i, "x", 1, None, channels("measured", i)) for i in range(5)]]
+    amount, author, _ = MEASURED.channels
+    (line,) = channel_chart(lanes, ["Lane 1", "Lane 2"], amount).data
+    assert (line.name, list(line.x), list(line.y)) == ("Lane 2", [1, 2, 3, 4], [0.25, 0.5, 0.75, 1.0])
+    assert line.line.dash == "dash"  # the mark of its lane
+    chart = channel_chart(lanes, ["Lane 1", "Lane 2"], author)
+    assert list(chart.data[0].y) == [1.0, 0.0, 0.0, 1.0, 0.0]
+    assert list(chart.layout.yaxis.ticktext) == ["small model", "large model"]

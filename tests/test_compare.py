@@ -66,7 +66,7 @@ def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare)
 def test_stop_draws_what_streamed(tab: Compare) -> None:
     stream = generate(tab)
     shown = next(stream)[0]
-    message, temperature, entropy, _ = tab.stop(shown)
+    message, temperature, entropy, *_ = tab.stop(shown)
     assert message["done"]
     assert len(temperature.data) == len(entropy.data) == 2
     assert list(stream)[-1][0]["done"]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.trace import LaneStep, Request
 from playground.errors import PlaygroundError
+from playground.ui.heading import Heading
 from playground.ui.runs import Run, Runs
 from tests.scripted import END, header, step
 
 REQUEST = Request("hello")
 
 
-def new_run(sealed: bool = False) -> Run:
-    run = Run(REQUEST, 1, {END}, sealed=sealed)
-    run.start([header(REQUEST, "adaptive-token")], [{}])
+def new_run(sealed: bool = False, request: Request = REQUEST) -> Run:
+    run = Run(request, 1, {END}, sealed=sealed)
+    run.start([header(request, "edt")], [Heading(catalogue({}).parse("edt"))])
     return run
 
 
@@ -59,6 +61,18 @@ def test_a_lane_that_had_ended_keeps_its_ending_when_the_run_is_stopped() -> Non
     run.append([LaneStep(0, step(0, "a")), LaneStep(0, step(1, "", token_id=END))])
     run.cancel()
     assert run.traces[0].stop == "end"
+
+
+@pytest.mark.parametrize(
+    ("texts", "stop"),
+    [(("a", "b", "c"), "length"), (("a", "x\n"), "stop_string"), (("a", "b"), "cancelled"), ((), "cancelled")],
+)
+def test_what_a_stopped_lane_ended_by_is_read_from_its_steps(texts: tuple[str, ...], stop: str) -> None:
+    run = new_run(request=Request("hello", stop=("x\n",), max_tokens=3))
+    run.append([LaneStep(0, step(i, text)) for i, text in enumerate(texts)])
+    run.cancel()
+    assert run.traces[0].stop == stop
+    assert dict(run.figures()[0])["tokens"] == str(len(texts))
 
 
 @pytest.mark.parametrize(("lane", "position"), [(0, 1), (0, -1), (1, 0), (-1, 0)])

@@ -6,10 +6,14 @@ Only plain line traces: Gradio draws them with an older plotly.js than the Pytho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
 from playground.decoding.trace import TokenStep
+
+if TYPE_CHECKING:
+    from playground.decoding.policies.spec import Channel
 
 COLOURS = ("#2f7fd0", "#d9722a", "#1a9a7a", "#b565b0")
 DASHES = ("solid", "dash", "dot", "dashdot")
@@ -25,6 +29,24 @@ def temperature_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str]
 def entropy_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str]) -> go.Figure:
     """Entropy of the raw distribution by position, in nats."""
     return _chart(lanes, names, "Entropy by position", "nats", lambda step: step.entropy, "linear")
+
+
+def channel_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str], channel: Channel) -> go.Figure:
+    """A policy's own channel by position, for the lanes that have it; kinds are named along the axis."""
+    name = channel.name
+    chart = _chart(
+        [[step for step in steps if name in step.channel] for steps in lanes],
+        names,
+        f"{channel.title} by position",
+        channel.unit,
+        lambda step: step.channel[name],
+        "hv" if channel.words else "linear",
+    )
+    chart.data = [line for line in chart.data if line.x]
+    if channel.words:
+        values = [channel.low + kind for kind in range(len(channel.words))]
+        chart.update_yaxes(tickvals=values, ticktext=list(channel.words))
+    return chart
 
 
 def _chart(

@@ -16,7 +16,7 @@ from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.records import Battle, Outcome
 from playground.ui import notice
-from playground.ui.charts import entropy_chart, temperature_chart
+from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
 from playground.ui.components import board, policies
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
 from playground.ui.prompt_box import family_of, prompt_box
@@ -27,7 +27,7 @@ EMPTY = (
     "Press Generate. Each token is painted with the temperature it was drawn at, from careful blue to free orange; "
     "point at a token to see its alternatives."
 )
-Output = tuple[Any, Any, Any, Any]
+Output = tuple[Any, ...]  # message, temperature chart, entropy chart, channel chart, what follows the run
 
 
 class Compare:
@@ -39,7 +39,7 @@ class Compare:
     def generate(
         self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any, specs: Any
     ) -> Iterator[Output]:
-        """Stream a run: (message, temperature chart, entropy chart, what follows the run) at most ten times a second."""
+        """Stream a run: (message, its three charts, what follows the run) at most ten times a second."""
         try:
             request = read_request(prompt, system, prefill, stops, source, seed, length)
             run = self.runs.add(Run(request, len(_specs(specs)), self.parts.language_model.end_ids))
@@ -48,28 +48,35 @@ class Compare:
             for _ in grow(self.parts, run, canonical):
                 if batcher is None:
                     batcher = Batcher(run, time.monotonic)
-                    yield snapshot(run), gr.skip(), gr.skip(), gr.update(visible=False)
+                    yield snapshot(run), *_nothing(3), gr.update(visible=False)
                 elif message := batcher.delta():
-                    yield message, gr.skip(), gr.skip(), gr.skip()
+                    yield message, *_nothing(4)
             assert batcher is not None
             yield batcher.last(), *self.after(run)
         except PlaygroundError as error:
-            yield refusal(str(error)), gr.skip(), gr.skip(), gr.skip()
+            yield refusal(str(error)), *_nothing(4)
 
-    def after(self, run: Run) -> tuple[Any, Any, Any]:
-        """Both charts and the part of the page that a stopped run opens."""
+    def after(self, run: Run) -> tuple[Any, Any, Any, Any]:
+        """The charts, the third of the first channel that any lane has, and the part of the page that a stopped run opens."""
         lanes = [run.steps(lane) for lane in range(run.lanes)]
         names = [f"Lane {number}" for number in range(1, run.lanes + 1)]
-        return temperature_chart(lanes, names), entropy_chart(lanes, names), gr.update(visible=True)
+        channel = next((channel for head in run.heads for channel in head.channels), None)
+        third = channel_chart(lanes, names, channel) if channel else None
+        return (
+            temperature_chart(lanes, names),
+            entropy_chart(lanes, names),
+            gr.update(value=third, visible=channel is not None),
+            gr.update(visible=True),
+        )
 
     def stop(self, shown: Any) -> Output:
         """Freeze the run that the board shows and draw what it has."""
         try:
             run = self.runs.get(_run_id(shown))
         except PlaygroundError:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return _nothing(5)
         if run.stopped or not run.heads:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return _nothing(5)
         run.cancel()
         return snapshot(run, 1_000_000), *self.after(run)
 
@@ -93,6 +100,10 @@ class Compare:
             return "Saved, marked as not blind.", voter
         except PlaygroundError as error:
             return str(error), gr.skip()
+
+
+def _nothing(outputs: int) -> Output:
+    return tuple(gr.skip() for _ in range(outputs))
 
 
 def _specs(value: Any) -> list[str]:
@@ -143,7 +154,8 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
     with gr.Column(visible=False, elem_id="compare-after") as after:
         with gr.Row():
             charts = [
-                gr.Plot(show_label=False, container=False, min_width=320, elem_classes="pg-chart") for _ in range(2)
+                gr.Plot(show_label=False, container=False, min_width=320, elem_classes="pg-chart", visible=visible)
+                for visible in (True, True, False)
             ]
         _vote_row(tab, shown, voter)
     outputs = [shown, *charts, after]

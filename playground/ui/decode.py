@@ -10,6 +10,7 @@ from typing import Any
 from playground.decoding.trace import Finished, Request, Started
 from playground.errors import PlaygroundError
 from playground.parts import Parts
+from playground.ui.heading import Heading
 from playground.ui.prompt_box import stop_strings
 from playground.ui.runs import Run
 
@@ -42,7 +43,10 @@ def read_request(prompt: str, system: str, prefill: str, stops: str, source: str
 
 
 def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
-    """Decode all lanes of `run` in one call; yields after every step. Closing it stops the decoder and freezes the run."""
+    """Decode all lanes of `run` in one call; yields after every forward pass, with or without new tokens.
+
+    Closing it stops the decoder and freezes the run.
+    """
     began = time.monotonic()
     try:
         with closing(parts.stream(run.request, specs)) as events:  # type: ignore[type-var]
@@ -61,9 +65,6 @@ def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
         run.cancel()
 
 
-def head(parts: Parts, text: str, prefill: str, label: str | None = None) -> dict[str, Any]:
-    """What stands above a lane: the policy's title, its shortest spec, and the given beginning of the reply."""
-    spec = parts.catalogue.parse(text)
-    values = spec.short.partition(":")[2]
-    record = {"title": spec.kind.title, "spec": str(spec), "short": values.replace(",", ", "), "prefill": prefill}
-    return {**record, "label": label} if label else record
+def head(parts: Parts, text: str, prefill: str, label: str | None = None) -> Heading:
+    """The heading of the lane with this spec."""
+    return Heading(parts.catalogue.parse(text), prefill, label)

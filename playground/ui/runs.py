@@ -14,7 +14,8 @@ from typing import Any
 
 from playground.decoding.trace import LaneStep, Request, Stop, TokenStep, Trace
 from playground.errors import PlaygroundError
-from playground.ui.render import counted, figures, inspection
+from playground.ui.heading import Heading
+from playground.ui.render import counted, figures, inspection, note
 
 CAPACITY_RUNS = 256
 CAPACITY_TOKENS = 400_000
@@ -26,7 +27,7 @@ class Run:
     def __init__(self, request: Request, lanes: int, end_ids: Collection[int] = (), *, sealed: bool = False) -> None:
         self.id = secrets.token_urlsafe(12)
         self.request, self.lanes, self.end_ids, self.sealed = request, lanes, frozenset(end_ids), sealed
-        self.heads: list[dict[str, Any]] = []
+        self.heads: tuple[Heading, ...] = ()
         self.stopped = False
         self.seconds: float | None = None
         self._headers: tuple[Trace, ...] = ()
@@ -34,12 +35,12 @@ class Run:
         self._traces: tuple[Trace, ...] | None = None
         self._lock = threading.Lock()
 
-    def start(self, traces: Sequence[Trace], heads: Sequence[dict[str, Any]]) -> None:
+    def start(self, traces: Sequence[Trace], heads: Sequence[Heading]) -> None:
         """Keep the lanes' headers: the traces, complete but for their steps."""
-        self._headers, self.heads = tuple(traces), list(heads)
+        self._headers, self.heads = tuple(traces), tuple(heads)
 
     def append(self, steps: Sequence[LaneStep]) -> None:
-        """Add streamed steps; after `finish` or `cancel` they are ignored."""
+        """Add streamed steps, any number of any lane; after `finish` or `cancel` they are ignored."""
         with self._lock:
             if not self.stopped:
                 for lane_step in steps:
@@ -58,11 +59,19 @@ class Run:
             if self.stopped:
                 return
             self.stopped = True
-            ended = [bool(steps) and len(counted(steps, self.end_ids)) < len(steps) for steps in self._steps]
             self._traces = tuple(
-                header.with_steps(steps, "end" if end else stop)
-                for header, steps, end in zip(self._headers, self._steps, ended, strict=True)
+                header.with_steps(steps, self.ending(lane) or stop)
+                for lane, (header, steps) in enumerate(zip(self._headers, self._steps, strict=True))
             )
+
+    def ending(self, lane: int) -> Stop | None:
+        """How a lane has ended by itself, as far as its steps tell; None while it may go on."""
+        steps = self._steps[lane]
+        if len(counted(steps[-1:], self.end_ids)) < len(steps[-1:]):
+            return "end"
+        if self.request.stop and any(stop in "".join(step.text for step in steps) for stop in self.request.stop):
+            return "stop_string"
+        return "length" if len(steps) >= self.request.max_tokens else None
 
     def steps(self, lane: int) -> tuple[TokenStep, ...]:
         """The counted steps of a lane so far."""
@@ -79,9 +88,13 @@ class Run:
     def figures(self) -> list[list[tuple[str, str]]]:
         """Figures per lane of a stopped run."""
         return [
-            figures(self.steps(lane), trace.timings.get("decode_seconds", self.seconds), trace.stop)
-            for lane, trace in enumerate(self.traces)
+            figures(self.steps(lane), trace.timings.get("decode_seconds", self.seconds), trace.stop, head.spec)
+            for lane, (trace, head) in enumerate(zip(self.traces, self.heads, strict=True))
         ]
+
+    def notes(self) -> list[str]:
+        """The policies' own sentences under the lanes of a stopped run; "" where there is none."""
+        return [note(self.steps(lane), head.spec) for lane, head in enumerate(self.heads)]
 
     def inspect(self, lane: int, position: int) -> dict[str, Any]:
         """The card of one counted token. Raises PlaygroundError for a sealed run or a token that is not there."""

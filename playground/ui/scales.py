@@ -3,7 +3,8 @@
 Stops are sampled at equal distances along straight lines in OKLab (Ottosson 2020), so equal steps of a quantity look
 like equal steps of colour. Temperature diverges from 0.7, the usual fixed choice: blue is cooler, orange is hotter, a
 pair that stays apart under the common colour-vision deficiencies. Entropy and surprisal are sequential, told apart by
-lightness alone. Every stop keeps the theme's ink readable (WCAG contrast of at least 4.5).
+lightness alone; a policy's own channel is the one or the other. Every stop keeps the theme's ink readable (WCAG contrast
+of at least 4.5).
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from playground.decoding.policies.spec import Channel
 
 Theme = Literal["light", "dark"]
 Lab = tuple[float, float, float]
@@ -22,7 +26,11 @@ STOPS = 11
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One overlay. Values beyond `low` or `high` take the end colour and a mark that says so."""
+    """One overlay. Values beyond `low` or `high` take the end colour and a mark that says so.
+
+    centre   the value of the middle colour; None is halfway
+    words    what the whole values low, low + 1, … are called, where they are kinds rather than amounts
+    """
 
     name: str
     title: str
@@ -33,6 +41,9 @@ class Scale:
     ends: tuple[str, str]
     light: tuple[str, ...]
     dark: tuple[str, ...]
+    centre: float | None = None
+    words: tuple[str, ...] = ()
+    help: str = ""
 
     def to_record(self) -> dict[str, Any]:
         return {
@@ -44,6 +55,9 @@ class Scale:
             "ticks": list(self.ticks),
             "ends": list(self.ends),
             "stops": {"light": list(self.light), "dark": list(self.dark)},
+            "centre": self.centre,
+            "words": list(self.words),
+            "help": self.help,
         }
 
 
@@ -108,6 +122,38 @@ def scales() -> tuple[Scale, ...]:
         Scale("entropy", "Entropy", "nats", 0.0, 5.0, (0, 1, 2, 3, 4, 5), ("certain", "open"), *sequential),
         Scale("surprisal", "Surprisal", "nats", 0.0, 8.0, (0, 2, 4, 6, 8), ("expected", "surprising"), *sequential),
     )
+
+
+def channel_scales(lanes: Sequence[Sequence[Channel]]) -> tuple[Scale, ...]:
+    """One overlay a channel that any lane has, wide enough for all lanes; the first lane's words hold."""
+    found: dict[str, Scale] = {}
+    for channel in (channel for lane in lanes for channel in lane):
+        new = _channel_scale(channel)
+        old = found.setdefault(channel.name, new)
+        low, high = min(old.low, new.low), max(old.high, new.high)
+        found[channel.name] = replace(old, low=low, high=high, ticks=_ticks(low, high, old.centre))
+    return tuple(found.values())
+
+
+def _channel_scale(channel: Channel) -> Scale:
+    anchors = _SEQUENTIAL if channel.centre is None else _COOL_NEUTRAL_HOT
+    ramps = [ramp(anchors[theme], STOPS) for theme in ("light", "dark")]
+    return Scale(
+        channel.name, channel.title, channel.unit, channel.low, channel.high, (), ("", ""), *ramps, channel.centre,
+        channel.words, channel.help,
+    )  # fmt: skip
+
+
+def _ticks(low: float, high: float, centre: float | None) -> tuple[float, ...]:
+    """Both ends, the centre, and round values at least three quarters of a round step from them."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(step for step in (power, 2 * power, 2.5 * power, 5 * power, 10 * power) if step >= rough * 0.999)
+    ticks = [low, high] if centre is None else [low, centre, high]
+    for number in range(math.ceil(low / step), math.floor(high / step) + 1):
+        if all(abs(number * step - tick) >= 0.75 * step for tick in ticks):
+            ticks.append(round(number * step, 9))
+    return tuple(sorted(ticks))
 
 
 def luminance(colour: str) -> float:

@@ -1,0 +1,35 @@
+"""What stands above a lane: its policy, the channels it records, the given beginning of the reply, and what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from playground.decoding.policies.spec import Channel, Spec
+
+
+@dataclass(frozen=True)
+class Heading:
+    """One lane's heading; `label` replaces "Lane N"."""
+
+    spec: Spec
+    prefill: str = ""
+    label: str | None = None
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        return self.spec.kind.channels
+
+    def to_record(self) -> dict[str, Any]:
+        """As board.js reads it; `waits` is said until the first token, `channels` orders the values on the wire."""
+        donor = int(self.spec.values.get("of", 0))
+        record = {
+            "title": self.spec.kind.title,
+            "spec": str(self.spec),
+            "short": self.spec.short.partition(":")[2].replace(",", ", "),
+            "prefill": self.prefill,
+            "waits": f"waits for lane {donor}" if donor else "no token is certain yet",
+            "channels": [channel.name for channel in self.channels],
+        }
+        return {**record, "label": self.label} if self.label else record

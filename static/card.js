@@ -1,0 +1,134 @@
+/* The card of one token: its numbers, the policy's choice of temperature, and the candidates. Stands before board.js in
+   one scope; the server answers `inspect` once a token. */
+const REDRAW_PAUSE = 60;
+const cards = new Map();
+const card = make("div", "pg-card");
+card.id = `pg-card-${Math.random().toString(36).slice(2)}`;
+card.setAttribute("role", "tooltip");
+card.hidden = true;
+(element.closest("main") || document.body).append(card);
+let current = null;
+let opening = 0;
+let closing = 0;
+
+const percent = (p) => (p >= 0.9995 ? "100 %" : p >= 0.1 ? `${(100 * p).toFixed(1)} %` : p >= 0.0001 ? `${(100 * p).toFixed(2)} %` : p > 0 ? "< 0.01 %" : "0");
+const visible = (text) => (text === "" ? "part of a character" : text.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/ /g, "␣"));
+
+function fact(name, value, note) {
+  const row = make("div");
+  row.append(make("dt", "", name), make("dd", "", value));
+  if (note) row.lastChild.append(make("small", "", note));
+  return row;
+}
+
+function barRow(className, share) {
+  const cell = make("span", `pg-meter ${className}`);
+  const fill = make("span");
+  fill.style.width = `${Math.max(100 * share, share > 0 ? 1 : 0)}%`;
+  cell.append(fill);
+  return cell;
+}
+
+function fillCard(lane, position, details) {
+  const token = lane.tokens[position];
+  card.replaceChildren();
+  const header = make("header");
+  header.append(make("strong", "", visible(token[0])), make("span", "", `${lane.label} · token ${position + 1}`));
+  const facts = make("dl", "pg-facts");
+  facts.append(
+    fact("temperature", short(token[1])),
+    fact("entropy", short(token[2]), " nats"),
+    fact("p at T = 1", token[3] === null ? "0" : percent(Math.exp(token[3]))),
+    fact("p as drawn", details ? percent(details.prob_drawn ?? 0) : "…"),
+    ...lane.channels.map(scaleOf).map((scale) => fact(scale.title, inWords(scale, valueOf(lane, token, scale.name)), scale.words.length ? "" : ` ${scale.unit}`)),
+  );
+  card.append(header, facts);
+  if (!details) return;
+  if (details.error) {
+    card.append(make("p", "", details.error));
+    return;
+  }
+  if (details.grid) card.append(make("h4", "", "The policy’s choice of temperature"), gridChart(details.grid));
+  card.append(make("h4", "", "Next-token candidates"), candidates(details.alternatives));
+  if (details.cut) card.append(make("p", "pg-cut", `Cut before the draw: at least ${percent(details.cut)} of the mass at T = 1.`));
+}
+
+function gridChart(rows) {
+  const chart = make("div", "pg-grid");
+  const most = Math.max(...rows.map(([, prob]) => prob));
+  for (const [temperature, prob, chosen] of rows) {
+    const column = make("div", chosen ? "pg-chosen" : "");
+    column.title = percent(prob);
+    const fill = make("span", "pg-column");
+    fill.style.height = `${Math.max(2, (34 * prob) / most)}px`;
+    fill.style.backgroundColor = colour(scaleOf("temperature"), temperature);
+    column.append(make("small", "", prob >= 0.005 ? `${Math.round(100 * prob)}%` : ""), fill, make("b", "", String(Number(temperature.toFixed(3)))));
+    chart.append(column);
+  }
+  return chart;
+}
+
+function candidates(rows) {
+  const list = make("div", "pg-candidates");
+  list.append(make("small", "", ""), make("small", "", "at T = 1"), make("small", "", "as drawn"));
+  for (const [text, before, after, drawn] of rows) {
+    const name = make("span", drawn ? "pg-piece pg-drawn" : "pg-piece", visible(text));
+    const left = make("span", "pg-prob", percent(before));
+    const right = make("span", "pg-prob", after === null ? "cut" : percent(after));
+    left.prepend(barRow("pg-before", before));
+    right.prepend(barRow(after === null ? "pg-gone" : "pg-after", after ?? 0));
+    list.append(name, left, right);
+  }
+  return list;
+}
+
+function place(span) {
+  if (window.innerWidth <= 640) {
+    card.style.cssText = "";
+    return;
+  }
+  const rects = span.getClientRects();
+  const spot = rects[0] || span.getBoundingClientRect();
+  const [width, height] = [card.offsetWidth, card.offsetHeight];
+  const left = Math.min(Math.max(spot.left - 12, 8), window.innerWidth - width - 8);
+  const below = spot.bottom + 8;
+  const top = below + height <= window.innerHeight - 8 ? below : Math.max(8, spot.top - height - 8);
+  card.style.cssText = `left:${left}px;top:${top}px`;
+}
+
+function hideCard(now) {
+  clearTimeout(closing);
+  const close = () => {
+    clearTimeout(opening);
+    card.hidden = true;
+    current?.span.removeAttribute("aria-describedby");
+    current?.span.classList.remove("pg-current");
+    current = null;
+  };
+  if (now) close();
+  else closing = setTimeout(close, 120);
+}
+
+function showCard(span) {
+  clearTimeout(closing);
+  if (current?.span === span) return;
+  clearTimeout(opening);
+  current?.span.classList.remove("pg-current");
+  const lane = state.lanes[Number(span.closest(".pg-lane").dataset.lane)];
+  const position = Number(span.dataset.position);
+  current = { span, lane, position };
+  span.classList.add("pg-current");
+  span.setAttribute("aria-describedby", card.id);
+  opening = setTimeout(async () => {
+    const key = `${state.run}/${lane.index}/${position}`;
+    fillCard(lane, position, cards.get(key));
+    card.hidden = false;
+    place(span);
+    if (cards.has(key)) return;
+    const details = await server.inspect({ run: state.run, lane: lane.index, position });
+    cards.set(key, details);
+    if (current?.span !== span) return;
+    fillCard(lane, position, details);
+    place(span);
+  }, REDRAW_PAUSE);
+}

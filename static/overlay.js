@@ -1,0 +1,140 @@
+/* What colours the tokens: the scales, the switch between them and the legend. Stands before board.js in one scope;
+   calls its `repaint`. A scale is a record of playground/ui/scales.py; the channels' scales come with each run. */
+const scales = fixed.scales;
+const state = { run: null, seq: -1, lanes: [], scales: [], overlay: scales[0].name, done: true, syncing: false };
+
+function make(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+/* ---- values ---- */
+const scaleOf = (name) => [...scales, ...state.scales].find((scale) => scale.name === name);
+
+/* A token's number under an overlay: null where its lane or the token has none. */
+function valueOf(lane, token, overlay) {
+  if (overlay === "temperature") return token[1];
+  if (overlay === "entropy") return token[2];
+  if (overlay === "surprisal") return token[3] === null ? Infinity : -token[3];
+  const place = lane.channels.indexOf(overlay);
+  return place < 0 ? null : (token[4 + place] ?? null);
+}
+
+const digits = (value) => value.toFixed(value === 0 || Math.abs(value) >= 0.01 ? 2 : 4).replace("-", "−");
+const short = (value) => (Number.isFinite(value) ? digits(value) : "∞");
+const kindOf = (scale, value) => Math.min(Math.max(Math.round(value - scale.low), 0), scale.words.length - 1);
+const inWords = (scale, value) => (value === null ? "–" : scale.words.length ? scale.words[kindOf(scale, value)] : short(value));
+
+/* ---- colour ---- */
+const theme = () => (document.body.classList.contains("dark") ? "dark" : "light");
+const hexParts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+
+/* Where a value lies along the scale, from 0 to 1; the centre lies in the middle. */
+function shareOf(scale, value) {
+  if (scale.words.length) return kindOf(scale, value) / (scale.words.length - 1);
+  const middle = scale.centre ?? (scale.low + scale.high) / 2;
+  const share = value < middle ? (0.5 * (value - scale.low)) / (middle - scale.low) : 0.5 + (0.5 * (value - middle)) / (scale.high - middle);
+  return Math.min(Math.max(share, 0), 1);
+}
+
+function colour(scale, value) {
+  const stops = scale.stops[theme()];
+  const place = shareOf(scale, value) * (stops.length - 1);
+  const index = Math.min(Math.floor(place), stops.length - 2);
+  const [from, to] = [hexParts(stops[index]), hexParts(stops[index + 1])];
+  return `rgb(${from.map((part, i) => Math.round(part + (place - index) * (to[i] - part))).join(", ")})`;
+}
+
+function paint(lane, span, token) {
+  const scale = scaleOf(state.overlay);
+  const value = scale ? valueOf(lane, token, scale.name) : null;
+  const beyond = value === null || scale.words.length ? "" : value > scale.high + 1e-9 ? "above" : value < scale.low - 1e-9 ? "below" : "";
+  span.style.backgroundColor = value === null ? "" : colour(scale, value);
+  span.classList.toggle("pg-clipped", beyond !== "");
+  if (!beyond || scale[beyond] === state.run) return;
+  scale[beyond] = state.run;
+  drawLegend();
+}
+
+/* ---- the bar: switch and legend ---- */
+const bar = make("div", "pg-bar");
+const group = make("div", "pg-switch");
+group.setAttribute("role", "radiogroup");
+group.setAttribute("aria-label", "Colour tokens by");
+const legend = make("div", "pg-legend");
+bar.append(group, legend);
+
+function drawLegend() {
+  legend.replaceChildren();
+  const scale = scaleOf(state.overlay);
+  if (!scale) return;
+  legend.title = scale.help;
+  if (scale.words.length) drawWords(scale);
+  else drawRuler(scale);
+}
+
+function drawWords(scale) {
+  scale.words.forEach((word, i) => {
+    const swatch = make("span", "pg-swatch");
+    swatch.style.backgroundColor = colour(scale, scale.low + i);
+    const item = make("span", "pg-word");
+    item.append(swatch, word);
+    legend.append(item);
+  });
+  legend.setAttribute("aria-label", `${scale.title}: ${scale.words.join(", ")}`);
+}
+
+function drawRuler(scale) {
+  const strip = make("div", "pg-strip");
+  strip.style.backgroundImage = `linear-gradient(to right, ${scale.stops[theme()].join(", ")})`;
+  const ticks = make("div", "pg-ticks");
+  scale.ticks.forEach((tick) => {
+    const sign = tick === scale.high && scale.above === state.run && state.run ? "≥ " : tick === scale.low && scale.below === state.run && state.run ? "≤ " : "";
+    const label = make("span", "", sign + String(tick).replace("-", "−"));
+    label.style.left = `${100 * shareOf(scale, tick)}%`;
+    ticks.append(label);
+  });
+  const ruler = make("div", "pg-ruler");
+  ruler.append(strip, ticks);
+  for (const part of [scale.ends[0], ruler, scale.ends[1], scale.unit]) if (part) legend.append(part.nodeType ? part : make("span", part === scale.unit ? "pg-unit" : "pg-end", part));
+  legend.setAttribute("aria-label", `${scale.title} from ${scale.low} ${scale.unit} ${scale.ends[0]} to ${scale.high} ${scale.unit} ${scale.ends[1]}`);
+}
+
+function choose(name, focus) {
+  state.overlay = name;
+  for (const button of group.children) {
+    const on = button.dataset.overlay === name;
+    button.setAttribute("aria-checked", String(on));
+    button.tabIndex = on ? 0 : -1;
+    if (on && focus) button.focus();
+  }
+  drawLegend();
+  repaint();
+}
+
+/* The switch for the scales at hand; what was chosen stays chosen where it still is. */
+function drawSwitch() {
+  const names = [...scales, ...state.scales].map((scale) => [scale.name, scale.title, scale.help]);
+  group.replaceChildren(
+    ...[...names, ["none", "None", ""]].map(([name, title, help]) => {
+      const button = make("button", "", title);
+      button.type = "button";
+      button.dataset.overlay = name;
+      button.title = help;
+      button.setAttribute("role", "radio");
+      button.addEventListener("click", () => choose(name, false));
+      return button;
+    }),
+  );
+  choose(scaleOf(state.overlay) || state.overlay === "none" ? state.overlay : scales[0].name, false);
+}
+
+group.addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const names = [...group.children].map((button) => button.dataset.overlay);
+  choose(names[(names.indexOf(state.overlay) + step + names.length) % names.length], true);
+});
