@@ -11,7 +11,6 @@ from typing import Any
 
 from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.policies.spec import GROUPS, PolicyKind
-from playground.decoding.sampling import FILTER_ORDER
 
 COLUMNS = ("policy", "rule", "source", "file", "departure", "own keys")
 
@@ -29,10 +28,10 @@ def file_of(kind: PolicyKind) -> str:
 
 
 def order_of(kind: PolicyKind) -> tuple[str, ...]:
-    """What is done to the logits, in order; the filters that are set come last, in their own order."""
+    """What is done to the logits before the filters, in order."""
     maker = kind.build or kind.decoder or (kind.stands_for[0].build if kind.stands_for else None)
-    own: tuple[str, ...] = getattr(maker, "order", ("temperature",))
-    return (*own, *FILTER_ORDER)
+    order: tuple[str, ...] = getattr(maker, "order", ("temperature",))
+    return order
 
 
 def described(kind: PolicyKind) -> dict[str, Any]:
@@ -50,7 +49,10 @@ def described(kind: PolicyKind) -> dict[str, Any]:
         "stands_for": kind.stands_for[0].name if kind.stands_for else "",
         "order": list(order_of(kind)),
         "keys": [asdict(key) | {"allowed": key.allowed} for key in kind.keys],
-        "channels": [{"title": channel.title, "unit": channel.unit, "help": channel.help} for channel in kind.channels],
+        "channels": [
+            {"title": channel.title, "unit": channel.unit, "help": channel.help.replace("`", "")}
+            for channel in kind.channels
+        ],
     }
 
 

@@ -100,6 +100,8 @@ def _offer(parts: Parts, kind: PolicyKind) -> dict[str, Any]:
 
 def missing(parts: Parts, kind: PolicyKind) -> str:
     """Why a learned policy cannot run with the loaded model, or an empty string. A control runs by another lane too."""
+    if kind.learned == "tuned-lens" and parts.settings.small_model:
+        return ""  # a small model of its own stands in for the first layers
     if not kind.learned or kind.control or any(head.meta.kind == kind.learned for head in parts.heads):
         return ""
     return f"no trained {kind.learned} fits {parts.language_model.name}"

@@ -8,7 +8,7 @@ import gradio as gr
 
 from playground.config import Settings
 from playground.parts import Parts
-from playground.ui import arena, compare, notice
+from playground.ui import arena, compare, methods, notice
 from playground.ui.components import STATIC, component
 from playground.ui.runs import Runs
 
@@ -35,6 +35,8 @@ def build(parts: Parts) -> gr.Blocks:
                 compare.build(parts, runs, voter)
             with gr.Tab("Arena", id="arena"):
                 arena.build(parts, runs, voter, page)
+            with gr.Tab("Methods", id="methods"):
+                methods.build(parts)
     page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)
     return page
 

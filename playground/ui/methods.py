@@ -1,0 +1,34 @@
+"""Methods: every policy with its formula, source and departures, and the cards of the loaded checkpoints."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from playground.decoding.sampling import FILTER_ORDER
+from playground.methods import described, grouped
+from playground.parts import Parts
+from playground.ui.components import component, missing
+
+LEAD = (
+    "h are the raw logits of the next token, V is the size of the vocabulary, H is the entropy of softmax(h) in nats and "
+    "T the temperature that divides h; T = 0 is greedy.",
+    f"A policy's own steps come first; then the filters that are set, in the order {' → '.join(FILTER_ORDER)}. "
+    "Each trace records the order it used.",
+)
+
+
+def build(parts: Parts) -> None:
+    """Lay out the tab; nothing in it changes while the page is open."""
+    groups = [
+        {"name": group, "kinds": [described(kind) | {"missing": missing(parts, kind)} for kind in kinds]}
+        for group, kinds in grouped(parts.catalogue.kinds)
+    ]
+    component("methods", None, groups=groups, lead=list(LEAD))
+    gr.HTML("<h3>Checkpoints</h3>", elem_classes="pg-cards")
+    for head in parts.heads:
+        with gr.Accordion(head.name, open=False, elem_classes="pg-more pg-checkpoint"):
+            gr.Markdown(head.card or "This checkpoint came without a card.")
+    if not parts.heads:
+        gr.Markdown("No trained checkpoint fits the loaded model.")
+    for sentence in parts.refused_heads:
+        gr.Markdown(f"Not usable here: {sentence}", elem_classes="pg-refused")
