@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from playground.decoding.decoders import best_of_n, difficulty_router, entropy_switch, long_horizon, power_sampling
-from playground.decoding.policies import adaptive, auto_deco, edt, fixed, kl_guided, shuffled
+from playground.decoding.policies import adaptive, auto_deco, edt, fixed, kl_guided, mirostat, shuffled
 from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind, Spec, parse
 
 
@@ -32,6 +32,8 @@ def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
             fixed.KIND,
             edt.KIND,
             kl_guided.KIND,
+            mirostat.V1,
+            mirostat.V2,
             adaptive.kind("token", default("adaptive-token")),
             adaptive.kind("sequence", default("adaptive-sequence")),
             auto_deco.kind(default("auto-deco")),

@@ -6,8 +6,7 @@
 
 Where the source decides the next token, decoding is nearly greedy; where it says nothing, T = t0. Tokens are drawn from
 the logits with the source alone; the second stream reads the same reply after the same prompt without the source.
-
-Departures: sigma = 0 switches the guidance off (T = t0) rather than dividing by zero.
+sigma = 0 switches the guidance off (T = t0).
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ KIND = PolicyKind(
     title="KL-guided: cold where the source speaks",
     summary="Compares the next token with and without a source document; where the source decides, it decodes coldly.",
     formula="T = t0 · 2^(−KL(p with source ‖ p without) / sigma)",
-    source="Chang et al. 2023, arXiv 2306.01286, eq. 3",
+    source="Chang et al. 2023, arXiv 2306.01286",
     keys=(
         Key("t0", "float", 1.0, "the temperature where the source changes nothing", 0.0, 5.0),
         Key("sigma", "float", 1.0, "nats of divergence that halve the temperature; 0 switches it off", 0.0, 20.0),
@@ -56,4 +55,5 @@ KIND = PolicyKind(
     channels=(
         Channel("kl", "KL from the source", "nats", "how far the source moves the next-token distribution", 0.0, 5.0),
     ),
+    group="Feedback and guidance",
 )
