@@ -15,8 +15,9 @@ Departures
 2. Further filters act after the truncation. v2 then takes S from what is left after them too: the distribution drawn
    from is the one whose surprise meets the target, and mu opens as far as a filter closes.
 
-v1 feeds back the surprise of p, not of what it draws from, so only S of p meets the target. Neither can exceed the mean
-entropy of the model's own distributions: a target above that is unreachable, and a note under the reply says so.
+Neither mean can exceed the entropy of the model's own distributions: a target above it is unreachable, and a note under
+the reply says so. v1 feeds back the surprise of p, not of what it draws from: its mean cannot fall below the surprise of
+the best token either, and the surprise of what is drawn from stays below the target.
 """
 
 from __future__ import annotations
