@@ -8,7 +8,7 @@ function repaint() {
     lane.spans.forEach((span, i) => paint(lane, span, lane.tokens[i]));
     const own = state.scales.find((scale) => scale.name === state.overlay);
     lane.plain.hidden = !own || lane.channels.includes(own.name);
-    lane.plain.textContent = own ? `has no “${own.title}”` : "";
+    lane.plain.textContent = own ? `no “${own.title}”` : "";
   }
 }
 

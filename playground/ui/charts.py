@@ -43,6 +43,7 @@ def channel_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str], ch
         "hv" if channel.words else "linear",
     )
     chart.data = [line for line in chart.data if line.x]
+    chart.update_layout(showlegend=True)  # also for a single lane
     if channel.words:
         values = [channel.low + kind for kind in range(len(channel.words))]
         chart.update_yaxes(tickvals=values, ticktext=list(channel.words))
