@@ -20,7 +20,7 @@ from playground.config import Settings
 from playground.feedback.export import export
 from playground.parts import Request, load_parts
 from playground.records import Preference
-from tests.scripted import ScriptedParts
+from tests.scripted import WORDS, ScriptedParts, channels, measured_catalogue
 from tests.serving import CHROMIUM, FLAGS, free_port, served
 
 pytestmark = [
@@ -213,4 +213,80 @@ def test_a_token_is_read_by_keyboard_and_on_a_phone(page: Page, settings: Settin
         assert box["y"] + box["height"] <= 844
         page.keyboard.press("Escape")
         card.wait_for(state="hidden")
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def set_lanes(page: Page, *specs: str) -> None:
+    """Write the specs into the lanes' spec lines."""
+    for lane, spec in enumerate(specs):
+        line = page.locator(".pg-specinput").nth(lane)
+        line.fill(spec)
+        line.press("Tab")
+        page.wait_for_function(
+            "([i, s]) => document.querySelectorAll('.pg-specinput')[i].value === s", arg=[lane, spec]
+        )
+
+
+def painted(page: Page, lane: int) -> list[bool]:
+    tokens = page.locator(f'#compare-board [data-lane="{lane}"] .pg-token')
+    return tokens.evaluate_all("spans => spans.map(s => s.style.backgroundColor !== '')")
+
+
+def test_a_policys_own_channel_has_an_overlay_with_legend_card_table_and_chart(
+    page: Page, settings: Settings, tmp_path: Path
+) -> None:
+    parts = ScriptedParts(settings, texts=(WORDS,), catalogue=measured_catalogue())
+    with served(parts) as server:
+        page.goto(server.url)
+        set_lanes(page, "measured", "fixed:temperature=0.7")
+        assert page.get_by_role("radio", name="Amount").count() == 0
+        page.click("#generate")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        page.get_by_role("radio", name="Amount").click()
+        assert painted(page, 0) == ["amount" in channels("measured", i) for i in range(len(WORDS))]
+        assert not any(painted(page, 1))
+        notes = page.locator("#compare-board .pg-without")
+        assert [notes.nth(lane).is_visible() for lane in (0, 1)] == [False, True]
+        legend = page.locator("#compare-board .pg-legend")
+        assert legend.inner_text().split() == ["0", "1", "2", "3", "4", "bits"]
+        page.locator("#compare-board .pg-token").nth(3).hover()
+        page.wait_for_selector(".pg-candidates >> visible=true")
+        card = page.locator(".pg-card >> visible=true").inner_text().split("\n")
+        assert card[card.index("Amount") + 1].split() == ["0.75", "bits"]
+        assert card[card.index("Author") + 1] == "large model"
+        page.screenshot(path=shots(tmp_path) / "channel.png", full_page=True)
+        page.get_by_role("radio", name="Author").click()
+        assert legend.inner_text().split("\n") == ["small model", "large model"]
+        page.locator("#compare-board summary").first.click()
+        rows = page.locator("#compare-board tbody tr").evaluate_all(
+            "rows => rows.map(r => [...r.cells].map(c => c.textContent))"
+        )
+        assert [row[5:] for row in rows[:2]] == [["–", "large model", "−1.00"], ["0.25", "small model", "0.00"]]
+        page.wait_for_function("document.querySelectorAll('.pg-chart .js-plotly-plot').length === 3")
+        assert page.locator("#compare-board .pg-note >> visible=true").all_inner_texts() == ["16 tokens aimed at 3."]
+        set_lanes(page, "edt", "fixed:temperature=0.7")
+        page.click("#generate")
+        page.wait_for_function("document.querySelectorAll('#compare-board [role=radio]').length === 4")
+        page.wait_for_function("document.querySelectorAll('.pg-chart .js-plotly-plot').length === 2")
+        assert page.get_by_role("radio", name="Temperature").get_attribute("aria-checked") == "true"
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_a_lane_that_waits_or_streams_by_block_says_so_and_ends_by_itself(page: Page, settings: Settings) -> None:
+    parts = ScriptedParts(settings, texts=(WORDS[:9],), pause=0.4, catalogue=measured_catalogue())
+    with served(parts) as server:
+        page.goto(server.url)
+        set_lanes(page, "blocks", "shuffled:of=1")
+        page.click("#generate")
+        board = page.locator("#compare-board")
+        board.get_by_text("waits for lane 1").wait_for()
+        board.get_by_text("no token is certain yet").wait_for()
+        page.wait_for_selector('#compare-board [data-lane="0"].pg-ended')
+        assert board.get_by_text("no token is certain yet").count() == 0
+        assert board.get_by_text("waits for lane 1").is_visible()
+        assert page.locator('#compare-board [data-lane="1"].pg-ended').count() == 0
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        assert board.get_by_text("waits for lane 1").count() == 0
+        for lane in (0, 1):
+            assert page.locator(f'#compare-board [data-lane="{lane}"] .pg-token').all_text_contents() == list(WORDS[:9])
     assert page.problems == []  # type: ignore[attr-defined]
