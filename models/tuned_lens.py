@@ -41,35 +41,69 @@ class TunedLens(nn.Module):
         return nn.functional.linear(hidden, self.weight, self.bias)
 
 
-def first_layers(model: LanguageModel, layers: int, lens: nn.Module, name: str, revision: str) -> LanguageModel:
-    """The first `layers` layers of `model`, then `lens`, then the model's own norm and unembedding.
+def with_lens(model: LanguageModel, layers: int, lens: nn.Module, name: str, revision: str) -> LanguageModel:
+    """The small model: the first `layers` layers of `model`, then `lens`, then the model's own norm and unembedding.
 
-    It is a language model like any other: with caches of its own, and `parameters` that count what one of its tokens
-    reads (the layers kept, lens, norm, embedding). `name` and `revision` say which lens it has. Raises ModelError where
-    `layers` is not a true part of the model, or where the model is not a plain stack of layers between an embedding and a norm.
+    A language model like any other, with caches of its own, and `parameters` that count what one of its tokens reads
+    (the layers kept, lens, norm, embedding). `name` and `revision` say which lens it has. Raises ModelError as
+    `first_layers` does.
     """
-    whole = model.model
-    depth = int(whole.config.get_text_config().num_hidden_layers)
+    return first_layers(model, layers, nn.Sequential(lens.float(), last_norm(model)), name, revision)
+
+
+def first_layers(model: LanguageModel, layers: int, last: nn.Module, name: str, revision: str) -> LanguageModel:
+    """The first `layers` layers of `model` with `last` in place of its norm, then its own unembedding.
+
+    Raises ModelError where `layers` is not a true part of the model, or where the model is not a plain stack of layers
+    between an embedding and a norm.
+    """
+    whole, depth = model.model, depth_of(model)
     if not 1 <= layers < depth:
         raise ModelError(f"`layers` must be a whole number from 1 to {depth - 1}, got {layers}.")
-    cut, body = _twin(whole), _twin(whole.base_model)
-    stack = next(
-        (key for key, part in body.named_children() if isinstance(part, nn.ModuleList) and len(part) == depth), None
-    )
-    norm = next((key for key in LAST_NORMS if key in body._modules), None)
-    place = next((key for key, part in whole.named_children() if part is whole.base_model), None)
-    head = next((key for key, part in whole.named_children() if part is whole.get_output_embeddings()), None)
-    if stack is None or norm is None or place is None or head is None:
+    cut, body, places = _twin(whole), _twin(whole.base_model), _places(model)
+    cut.config = body.config = _shallower(whole.config, layers)
+    body._modules[places["layers"]] = nn.ModuleList(list(getattr(body, places["layers"]))[:layers])
+    body._modules[places["norm"]] = last
+    cut._modules[places["body"]] = body
+    cut._modules[places["unembedding"]] = _twin(whole.get_output_embeddings())
+    return type(model)(cut, model.tokenizer, name, revision, model.device)
+
+
+def depth_of(model: LanguageModel) -> int:
+    """How many layers the model has."""
+    return int(model.model.config.get_text_config().num_hidden_layers)
+
+
+def last_norm(model: LanguageModel) -> nn.Module:
+    """The norm between the last layer and the unembedding."""
+    norm: nn.Module = getattr(model.model.base_model, _places(model)["norm"])
+    return norm
+
+
+def unembed(model: LanguageModel, states: Tensor) -> Tensor:
+    """The logits [N, V] of final states [N, H], scaled and soft-capped as the model does it."""
+    config = model.model.config.get_text_config()
+    logits: Tensor = model.model.get_output_embeddings()(states)
+    logits = logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+def _places(model: LanguageModel) -> dict[str, str]:
+    """Under which names the model keeps its body, and the body its layers and last norm. Raises ModelError."""
+    whole, body, depth = model.model, model.model.base_model, depth_of(model)
+    found = {
+        "body": [key for key, part in whole.named_children() if part is body],
+        "unembedding": [key for key, part in whole.named_children() if part is whole.get_output_embeddings()],
+        "layers": [k for k, part in body.named_children() if isinstance(part, nn.ModuleList) and len(part) == depth],
+        "norm": [key for key, _ in body.named_children() if key in LAST_NORMS],
+    }
+    if any(len(keys) != 1 for keys in found.values()):
         raise ModelError(
             f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; name a small model with "
             f"--small-model."
         )
-    cut.config = body.config = _shallower(whole.config, layers)
-    body._modules[stack] = nn.ModuleList(list(getattr(body, stack))[:layers])
-    body._modules[norm] = nn.Sequential(lens.float(), getattr(body, norm))
-    cut._modules[place] = body
-    cut._modules[head] = _twin(whole.get_output_embeddings())
-    return type(model)(cut, model.tokenizer, name, revision, model.device)
+    return {part: keys[0] for part, keys in found.items()}
 
 
 def _twin(module: Any) -> Any:

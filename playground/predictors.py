@@ -13,7 +13,7 @@ from models import checkpoints
 from models.checkpoints import Base, Checkpoint
 from models.language_model import LanguageModel, load_language_model
 from models.pairing import same_tokenizer
-from models.tuned_lens import first_layers
+from models.tuned_lens import with_lens
 from playground.config import Settings
 from playground.decoding.policies.base import Head, Predictor
 from playground.decoding.policies.spec import NO_CHECKPOINT
@@ -73,7 +73,7 @@ class Predictors:
         if checkpoint.meta.kind != "tuned-lens":
             raise PlaygroundError(f"Checkpoint {name!r} is a {checkpoint.meta.kind}, but a tuned-lens is needed.")
         layers, lens = int(checkpoint.meta.settings.get("layers", 0)), checkpoints.load(checkpoint)
-        return first_layers(self._model, layers, lens, checkpoint.name, checkpoint.sha256[:16])
+        return with_lens(self._model, layers, lens, checkpoint.name, checkpoint.sha256[:16])
 
     def _second(self, where: str) -> LanguageModel:
         """The model of --small-model, whose tokens are those of the loaded one."""
