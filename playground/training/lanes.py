@@ -29,9 +29,9 @@ def uniform(level: str, hidden_size: int, grid: tuple[float, ...] = GRID) -> Hea
 def trained(checkpoint: Checkpoint) -> Head:
     """A head from disk as a policy uses it."""
     level = checkpoint.meta.kind.removeprefix("adaptive-")
-    return Head(
-        checkpoint.id, _level(level), checkpoint.meta.grid, load_head(checkpoint), checkpoint.meta.temperature_histogram
-    )
+    meta = checkpoint.meta
+    matched = meta.metrics.get("matched_entropy_temperature")
+    return Head(checkpoint.id, _level(level), meta.grid, load_head(checkpoint), meta.temperature_histogram, matched)
 
 
 def replies(model: Model, request: Request, specs: Sequence[str], heads: Mapping[str, Head]) -> tuple[Trace, ...]:

@@ -45,7 +45,8 @@ class Row:
 class Head:
     """A learned predictor, as a policy uses it: log-probabilities [B, K] over `grid` from hidden states [B, H].
 
-    `histogram` are the shares of each grid temperature that its card measured on held-out prompts.
+    `histogram` are the shares of each grid temperature that its card measured on held-out prompts, `matched` the constant
+    temperature whose mean entropy equals the head's there, where that was calibrated.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Head:
     grid: tuple[float, ...]
     log_probs: Callable[[Tensor], Tensor]
     histogram: tuple[float, ...]
+    matched: float | None = None
 
 
 @dataclass(frozen=True)
