@@ -24,7 +24,7 @@ from playground.decoding.lane import Lane
 from playground.decoding.policies.base import Decision, Drawn, Policy, State, checked
 from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, filtered, invert_cdf, tempered, uniform
 from playground.decoding.session import Session
-from playground.decoding.steps import token_steps
+from playground.decoding.steps import refuse_nan, token_steps
 from playground.decoding.trace import LaneStep, nine_digits
 from playground.errors import PlaygroundError
 
@@ -46,7 +46,7 @@ class Lockstep:
         filters = [lane.row.spec.filters for lane in lanes]
         logits, hidden, free, cache = self._begin()
         for position in range(session.length):
-            _refuse_nan(logits, model.name, position)
+            refuse_nan(logits, model.name, position)
             temperature = torch.empty(count, dtype=torch.float64)
             open_logits = logits.clone()
             decisions = [(group.places, group.decide(logits, hidden, free, position)) for group in self.groups]
@@ -168,10 +168,3 @@ def _groups(lanes: Sequence[Lane], session: Session) -> list[_Group]:
             )
         groups.append(_Group(members, policy, State(rows, session.length)))
     return groups
-
-
-def _refuse_nan(logits: Tensor, model: str, position: int) -> None:
-    if torch.isnan(logits).any():
-        raise PlaygroundError(
-            f"The model {model} produced NaN at token {position}; try --precision float32 or another model."
-        )
