@@ -4,7 +4,10 @@
     P(τ_k | h_t) = head(h_t),  k = 1 … K
 
 Token level: at every step, from the state that also produces the logits. Sequence level: once, from the last prompt
-token's state, for the whole reply. `select=argmax` is inference; `select=sample` makes training data.
+token's state, for the whole reply. `select=argmax` is inference; `select=sample` makes training data. `select=quantile` takes
+the first, coldest temperature with P(τ_1) + … + P(τ_k) ≥ quantile, the deterministic Q-exit of PALBERT (Balagansky &
+Gavrilov 2022, arXiv 2204.03276), which that paper puts on the exit layer: unlike argmax it moves to a temperature between
+two that the head is torn between.
 
 Departure: replicas of one sequence-level spec sample without replacement (Gumbel top-k over one shared draw of noise,
 replica r taking the r-th), since two arms of equal temperature teach nothing. Each replica alone still follows P.
@@ -34,10 +37,15 @@ class Adaptive(Policy):
         self.checkpoint, self.grid = head.id, head.grid
         self._head: Head = head
         self._sampling = torch.tensor([row.spec.values["select"] == "sample" for row in rows])
+        self._by_quantile = torch.tensor([row.spec.values["select"] == "quantile" for row in rows])
+        self._quantile = torch.tensor(
+            [float(row.spec.values.get("quantile", 1.0)) for row in rows], dtype=torch.float64
+        )
         self._temperatures = torch.tensor(head.grid, dtype=torch.float64)
 
     def _choose(self, logprobs: Tensor, sampled: Tensor) -> Decision:
         index = torch.where(self._sampling, sampled, logprobs.argmax(-1))
+        index = torch.where(self._by_quantile, _reached(logprobs.exp(), self._quantile), index)
         return Decision(
             temperature=self._temperatures[index],
             grid_index=index,
@@ -69,6 +77,12 @@ class AdaptiveSequence(Adaptive):
         return self._decision
 
 
+def _reached(probs: Tensor, quantile: Tensor) -> Tensor:
+    """The first index [B] whose cumulative share of probs [B, K] is at least quantile [B]."""
+    cumulative = probs.cumsum(-1)
+    return (cumulative < quantile[:, None] * cumulative[:, -1:]).sum(-1)
+
+
 def _without_replacement(row: Row, logprobs: Tensor) -> int:
     """The r-th index [0, K) by log-probability [K] plus Gumbel noise that all replicas of the spec share."""
     rounds, rank = divmod(row.replica, len(logprobs))
@@ -81,8 +95,19 @@ _SELECT = Key(
     "select",
     "choice",
     "argmax",
-    "argmax: the likeliest temperature; sample: drawn from the head",
-    choices=("argmax", "sample"),
+    "argmax: the likeliest temperature; sample: drawn from the head; quantile: the coldest one that reaches `quantile`",
+    choices=("argmax", "sample", "quantile"),
+)
+
+_QUANTILE = Key(
+    "quantile",
+    "float",
+    0.5,
+    "the probability that the chosen temperature and all colder ones shall have together; only with select=quantile",
+    0.0,
+    1.0,
+    low_open=True,
+    only_with=("select", "quantile"),
 )
 
 
@@ -99,7 +124,7 @@ def kind(level: str, default_checkpoint: str) -> PolicyKind:
         ),
         formula="T = grid[argmax_k head(h_t)_k]" if token else "T = grid[argmax_k head(h_prompt)_k]",
         source="Dhuliawala et al. 2024, arXiv 2411.09661",
-        keys=(Key("checkpoint", "checkpoint", default_checkpoint, "the trained head"), _SELECT),
+        keys=(Key("checkpoint", "checkpoint", default_checkpoint, "the trained head"), _SELECT, _QUANTILE),
         build=AdaptiveToken if token else AdaptiveSequence,
         learned=f"adaptive-{level}",
         departure="hidden width 256 instead of 2048; "

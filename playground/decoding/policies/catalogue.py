@@ -6,7 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from playground.decoding.decoders import best_of_n, difficulty_router, entropy_switch, long_horizon, power_sampling
-from playground.decoding.policies import adaptive, auto_deco, edt, fixed, kl_guided, mirostat, shuffled
+from playground.decoding.policies import (
+    adaptive,
+    aldr,
+    aliases,
+    auto_deco,
+    edt,
+    fixed,
+    forking,
+    kl_guided,
+    matched,
+    mirostat,
+    quadrants,
+    random_temperature,
+    schedule,
+    shuffled,
+    target_entropy,
+)
 from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind, Spec, parse
 
 
@@ -30,7 +46,12 @@ def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
     return Catalogue(
         (
             fixed.KIND,
+            *aliases.KINDS,
             edt.KIND,
+            target_entropy.KIND,
+            aldr.KIND,
+            forking.KIND,
+            quadrants.KIND,
             kl_guided.KIND,
             mirostat.V1,
             mirostat.V2,
@@ -43,5 +64,8 @@ def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
             power_sampling.KIND,
             entropy_switch.kind(default("tuned-lens")),
             shuffled.kind(default("adaptive-token")),
+            matched.kind(default("adaptive-token")),
+            random_temperature.KIND,
+            schedule.KIND,
         )
     )

@@ -37,7 +37,10 @@ GROUPS = (
 
 @dataclass(frozen=True)
 class Key:
-    """One knob of a policy: its type, default, allowed range (`low` and `high` included unless `low_open`) and help."""
+    """One knob of a policy: its type, default, allowed range (`low` and `high` included unless `low_open`) and help.
+
+    `only_with` names another key and the value of it without which this one means nothing; it is then left out of the spec.
+    """
 
     name: str
     kind: Literal["float", "int", "choice", "checkpoint"]
@@ -47,6 +50,7 @@ class Key:
     high: float | None = None
     choices: tuple[str, ...] = ()
     low_open: bool = False
+    only_with: tuple[str, Value] | None = None
 
     @property
     def allowed(self) -> str:
@@ -234,7 +238,8 @@ def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
     if kind.stands_for:
         kind, renamed = kind.stands_for
         values = {key.name: key.default for key in kind.all_keys} | {renamed.get(k, k): v for k, v in values.items()}
-    return Spec(kind, {name: values[name] for name in sorted(values)})
+    idle = {key.name for key in kind.all_keys if key.only_with and values[key.only_with[0]] != key.only_with[1]}
+    return Spec(kind, {name: values[name] for name in sorted(values) if name not in idle})
 
 
 def _nearest(word: str, among: Iterable[Any]) -> str:
