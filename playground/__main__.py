@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import ModelError
-from playground import space, terminal
+from playground import space, suggest, terminal
 from playground.config import OneSentenceParser, add_common_flags, settings_from
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands)
     _add_export(commands)
+    suggest.add_command(commands)
     add_commands(commands)
     _add_space(commands)
     return top

@@ -7,11 +7,12 @@
 Below it log entropy is concave; above it replies lose their thread and entropy takes off. Departures:
 
 1. A second derivative of few replies is mostly noise, and "the lowest T where it is positive" then answers with the
-   first accident. The suggestion is therefore the inflection of the least-squares cubic through ℓ(T). The published
-   rule, with the derivatives of the authors' code (central differences taken twice, both ends left out), stands beside.
-2. The 90 % interval (Fieller 1954) is where the cubic's second derivative cannot be told from 0. Where it has no bounds,
-   or the inflection is none from concave to convex inside the sweep, there is no turning point; the authors' code then
-   takes the last temperature of the sweep.
+   first accident. The suggestion is therefore where the second derivative of a least-squares curve changes its sign:
+   ℓ(T) = a + c·ln T + b·T + d·T², a power law at low T (the gap between the two best logits has a density at 0) that
+   bends upward, so ℓ″ = 2d − c/T² and the turning point is √(c / 2d). The published rule, with the derivatives of the
+   authors' code (central differences taken twice, both ends left out), stands beside it.
+2. The 90 % interval (Fieller 1954) is where ℓ″ cannot be told from 0. Where it has no bounds, or c or d is not positive,
+   or the turning point lies outside the sweep, there is none; the authors' code then takes the last temperature.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Suggestion:
     """A sweep and what it says.
 
     temperatures, entropies   the curve: T in rising order, mean entropy in nats
-    fitted                    the cubic's mean entropy at each T, in nats
-    turning                   the cubic's inflection, or None where there is no turning point
+    fitted                    the least-squares curve's mean entropy at each T, in nats
+    turning                   its turning point, or None where there is no turning point
     low, high                 its 90 % interval, None with it
     published                 the published rule on the curve as it is, or None where it finds none
     replies                   the replies at each temperature, on average
@@ -107,7 +108,7 @@ def suggest(replies: Mapping[float, Sequence[float]]) -> Suggestion:
         )
     temperatures, entropies = (tuple(column) for column in zip(*curve, strict=True))
     logs = [math.log(entropy) for entropy in entropies]
-    turning, fitted = inflection(temperatures, logs)
+    turning, fitted = turning_point(temperatures, logs)
     low, high = turning[1:] if turning else (None, None)
     return Suggestion(
         temperatures,
@@ -127,33 +128,32 @@ def published_rule(temperatures: Sequence[float], logs: Sequence[float]) -> floa
     return next((t for t, bend in list(zip(temperatures, curvature, strict=True))[1:-1] if bend > 0), None)
 
 
-def inflection(
+def turning_point(
     temperatures: Sequence[float], logs: Sequence[float]
 ) -> tuple[tuple[float, float, float] | None, list[float]]:
-    """((turning point, low, high) or None, the cubic's values) of the least-squares cubic through the logs.
+    """((turning point, low, high) or None, the fitted logs) of a + c·ln T + b·T + d·T² through the logs.
 
-    With u = T − mean, ℓ'' = 2c₂ + 6c₃u. Fieller's interval: (2c₂ + 6c₃u)² ≤ t²·Var(2c₂ + 6c₃u).
+    With s = T², Fieller's interval holds the s with (2d·s − c)² ≤ t²·Var(2d·s − c).
     """
     x = torch.tensor(temperatures, dtype=torch.float64)
     y = torch.tensor(logs, dtype=torch.float64)
-    middle, scale = x.mean(), x.max() - x.min()
-    u = (x - middle) / scale
-    powers = torch.stack([u**k for k in range(4)], dim=1)
-    inverse = torch.linalg.inv(powers.T @ powers)
-    c = inverse @ (powers.T @ y)
-    fitted = powers @ c
+    terms = torch.stack([torch.ones_like(x), x, x.log(), x**2], dim=1)
+    inverse = torch.linalg.inv(terms.T @ terms)
+    fit = inverse @ (terms.T @ y)
+    fitted = terms @ fit
     freedom = len(temperatures) - 4
     quantile = T_QUANTILES[max(known for known in T_QUANTILES if known <= freedom)]
     spread = quantile**2 * float(((y - fitted) ** 2).sum()) / freedom
-    v22, v23, v33 = (spread * float(inverse[i, j]) for i, j in ((2, 2), (2, 3), (3, 3)))
-    c2, c3 = float(c[2]), float(c[3])
-    a, b, d = 36 * (c3**2 - v33), 24 * (c2 * c3 - v23), 4 * (c2**2 - v22)
-    if c3 <= 0 or a <= 0:
+    vcc, vcd, vdd = (spread * float(inverse[i, j]) for i, j in ((2, 2), (2, 3), (3, 3)))
+    c, d = float(fit[2]), float(fit[3])
+    square, linear, constant = 4 * (d**2 - vdd), -4 * (c * d - vcd), c**2 - vcc
+    if c <= 0 or d <= 0 or square <= 0:
         return None, fitted.tolist()
-    half = math.sqrt(max(0.0, b * b - 4 * a * d))
-    found = tuple(float(middle + scale * at) for at in (-c2 / (3 * c3), (-b - half) / (2 * a), (-b + half) / (2 * a)))
-    inside = temperatures[0] < found[0] < temperatures[-1]
-    return ((found[0], found[1], found[2]) if inside else None), fitted.tolist()
+    half = math.sqrt(max(0.0, linear**2 - 4 * square * constant))
+    low, high = ((-linear + sign * half) / (2 * square) for sign in (-1, 1))
+    turn = math.sqrt(c / (2 * d))
+    inside = temperatures[0] < turn < temperatures[-1]
+    return ((turn, math.sqrt(max(0.0, low)), math.sqrt(high)) if inside else None), fitted.tolist()
 
 
 def _slopes(x: Sequence[float], y: Sequence[float]) -> list[float]:

@@ -15,7 +15,7 @@ import gradio as gr
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.records import Battle, Outcome
-from playground.ui import notice
+from playground.ui import notice, suggest
 from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
 from playground.ui.components import board, policies
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
@@ -150,6 +150,7 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
             8, LONGEST_REPLY, 128, step=8, label="Length", buttons=[], elem_id="length", scale=3, min_width=180
         )
         seed = gr.Number(1, label="Seed", precision=0, minimum=0, elem_id="seed", scale=1, min_width=110)
+    suggest.build(parts, box, seed, length, chosen)
     shown = board(runs, "compare-board", EMPTY)
     with gr.Column(visible=False, elem_id="compare-after") as after:
         with gr.Row():

@@ -1,0 +1,143 @@
+"""Suggest T: a sweep of temperatures for the prompt of Compare, its entropy curve, and what to use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from playground.analysis.suggest_temperature import Suggestion
+from playground.errors import PlaygroundError
+from playground.parts import Parts
+from playground.suggest import Sweep, said
+from playground.ui.charts import COLOURS, GRID, INK
+from playground.ui.decode import read_request
+from playground.ui.prompt_box import PromptBox
+
+LEAD = (
+    "Decodes this prompt at 14 temperatures from 0.1 to 1.4, twice each, and looks for the temperature at which log "
+    "entropy turns from concave to convex: below it replies keep their thread, above it they lose it. For several samples "
+    "of one prompt with a vote or a choice among them (TURN, Du et al. 2025, arXiv 2502.05234)."
+)
+INTERVAL = 0.5
+REDRAW = 4.0
+Output = tuple[Any, Any, Any]
+
+
+class SuggestT:
+    """The handlers; they hold no state but the parts."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    def sweep(
+        self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any
+    ) -> Iterator[Output]:
+        """Stream a sweep: (sentence, curve, the temperature found or None). A refusal is the sentence."""
+        try:
+            request = read_request(prompt, system, prefill, stops, source, seed, length)
+            sweep = Sweep(self.parts, [request])
+            spoken = drawn = time.monotonic()
+            yield "Starting.", None, None
+            for progress in sweep.run():
+                now = time.monotonic()
+                if now - drawn > REDRAW:
+                    drawn = spoken = now
+                    yield said(progress), curve_chart(progress.curve), None
+                elif now - spoken > INTERVAL:
+                    spoken = now
+                    yield said(progress), gr.skip(), None
+            found = sweep.suggestion()
+            yield f"**{found.sentence}**", suggestion_chart(found), found.turning
+        except PlaygroundError as error:
+            yield str(error), gr.skip(), None
+
+
+def put(found: float | None, specs: Any) -> Any:
+    """The lanes with the temperature found in the last fixed one, else in the last one."""
+    if found is None or not isinstance(specs, list) or not all(isinstance(spec, str) for spec in specs):
+        return gr.skip()
+    fixed = [i for i, spec in enumerate(specs) if spec.partition(":")[0] == "fixed"]
+    place = fixed[-1] if fixed else len(specs) - 1
+    return [*specs[:place], f"fixed:temperature={found:.2f}", *specs[place + 1 :]]
+
+
+def curve_chart(curve: Mapping[float, float]) -> go.Figure:
+    """Mean entropy by temperature, on a logarithmic axis."""
+    points = sorted((t, entropy) for t, entropy in curve.items() if entropy > 0)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[t for t, _ in points],
+        y=[entropy for _, entropy in points],
+        mode="lines+markers",
+        name="mean over replies",
+        line={"color": COLOURS[0], "width": 1.8},
+    )
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
+    figure.update_layout(
+        title={"text": "Entropy by temperature", "font": {"size": 15}, "x": 0, "xanchor": "left", "xref": "paper"},
+        height=320,
+        margin={"l": 56, "r": 12, "t": 64, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        showlegend=True,
+        xaxis={**axis, "title": {"text": "temperature"}},
+        yaxis={**axis, "title": {"text": "nats, log scale"}, "type": "log", "dtick": "D2"},
+    )
+    return figure
+
+
+def suggestion_chart(found: Suggestion) -> go.Figure:
+    """The curve with its least-squares fit, and where it turns with the 90 % interval."""
+    figure = curve_chart(dict(zip(found.temperatures, found.entropies, strict=True)))
+    figure.add_scatter(
+        x=list(found.temperatures),
+        y=list(found.fitted),
+        mode="lines",
+        name="least-squares curve",
+        line={"color": INK, "dash": "dot", "width": 1.5},
+    )
+    if found.turning is not None and found.low is not None and found.high is not None:
+        low, high = max(found.low, found.temperatures[0]), min(found.high, found.temperatures[-1])
+        figure.add_vrect(x0=low, x1=high, fillcolor=COLOURS[1], opacity=0.13, line_width=0)
+        figure.add_vline(x=found.turning, line={"color": COLOURS[1], "width": 1.8})
+        figure.add_scatter(
+            x=[None], y=[None], mode="lines", name="turning point, 90 % interval", line={"color": COLOURS[1]}
+        )
+    return figure
+
+
+def build(parts: Parts, box: PromptBox, seed: gr.Number, length: gr.Slider, lanes: gr.HTML) -> None:
+    """Lay out the fold under Compare's buttons and wire its events."""
+    tab = SuggestT(parts)
+    with gr.Accordion("Suggest a temperature for this prompt", open=False, elem_classes="pg-more", elem_id="suggest"):
+        gr.Markdown(LEAD, elem_classes="pg-quietly")
+        with gr.Row(elem_classes="pg-actions", equal_height=True):
+            start = gr.Button("Suggest T", elem_id="suggest-t", min_width=120)
+            stop = gr.Button("Stop", elem_id="suggest-stop", min_width=80)
+            use = gr.Button("Put it in a lane", elem_id="suggest-use", min_width=140, interactive=False)
+        told = gr.Markdown("", elem_id="suggest-said", elem_classes="pg-said")
+        chart = gr.Plot(show_label=False, container=False, elem_classes="pg-chart", visible=False)
+    found = gr.State(None)
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+    def run(*values: Any) -> Iterator[list[Any]]:
+        for sentence, figure, value in tab.sweep(*values):
+            shown = gr.update(value=figure, visible=True) if isinstance(figure, go.Figure) else gr.skip()
+            yield [sentence, shown, value, gr.update(interactive=value is not None)]
+
+    event = start.click(
+        run,
+        [*box.inputs, seed, length],
+        [told, chart, found, use],
+        concurrency_limit=1,
+        concurrency_id="decode",
+        **private,
+    )
+    stop.click(lambda: "Stopped; nothing is suggested from half a sweep.", None, told, cancels=[event], **private)
+    use.click(put, [found, lanes], lanes, **private)
