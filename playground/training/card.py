@@ -44,6 +44,7 @@ def text(name: str, meta: Meta) -> str:
         "| " + " | ".join(f"{t:g}" for t in meta.grid) + " |",
         "|" + "---|" * len(meta.grid),
         "| " + " | ".join(f"{share:.1%}" for share in meta.temperature_histogram) + " |\n",
+        *_matched(meta.metrics.get("matched_entropy", {})),
         LIMITS,
     ]
     return "\n".join(parts) + "\n"
@@ -99,6 +100,24 @@ def _together(suites: list[Mapping[str, Any]]) -> list[str]:
         *lines,
         "",
         "`shuffled` stays within a suite: facts keep the temperatures of facts, stories those of stories.\n",
+    ]
+
+
+def _matched(figures: Mapping[str, Any]) -> list[str]:
+    """The constant that `matched` takes, and whether the head is hotter where the model is less sure."""
+    if not figures:
+        return []
+    moves = figures["correlation"]
+    return [
+        "## The constant temperature that matches it\n",
+        f"T = {figures['temperature']:.3f} has the head's mean entropy as drawn ({figures['mean_entropy_drawn']:.3f} nats) over the head's own",
+        f"replies under argmax, {figures['tokens']} tokens of {figures['prompts']} held-out prompts, each of at most "
+        f"{figures['max_tokens']}. Their mean temperature is {figures['mean_temperature']:.3f}.",
+        "Correlation of temperature with the model's entropy at T = 1 over these tokens: "
+        f"{'none, the temperature never changes' if moves is None else format(moves, '+.2f')}.\n",
+        "```",
+        figures["command"] or "(made from Python)",
+        "```\n",
     ]
 
 
