@@ -80,6 +80,50 @@ def test_more_replicas_than_temperatures_begin_a_new_round() -> None:
     assert sorted(heats[:4]) == sorted(heats[4:]) == list(GRID)
 
 
+def at_quantile(quantile: float, probs: list[float]) -> tuple[float, float]:
+    """The temperature that the quantile exit takes from a head with these probabilities, and its log-probability."""
+    lanes = rows("token", f"select=quantile,quantile={quantile}", 1)
+    logs = torch.tensor([probs], dtype=torch.float64).log()
+    found = Resources(lambda name: Head(name, "token", GRID, lambda hidden: logs, (0.25,) * 4))
+    decision = AdaptiveToken(lanes, found).decide(torch.zeros(1, 5), torch.zeros(1, 1), State(lanes))
+    assert decision.grid_logprob is not None
+    return float(decision.temperature), float(decision.grid_logprob)
+
+
+@pytest.mark.parametrize(
+    ("quantile", "expected"), [(1e-9, 0.0), (0.09, 0.0), (0.11, 0.4), (0.29, 0.4), (0.5, 0.8), (0.61, 1.2), (1.0, 1.2)]
+)
+def test_the_quantile_exit_takes_the_coldest_temperature_that_reaches_it(quantile: float, expected: float) -> None:
+    assert at_quantile(quantile, PROBS.tolist()) == (expected, pytest.approx(PROBS[GRID.index(expected)].log().item()))
+
+
+def test_the_quantile_exit_on_its_thresholds_and_past_impossible_temperatures() -> None:
+    probs = [0.25, 0.25, 0.5, 0.0]
+    assert [at_quantile(q, probs)[0] for q in (0.25, 0.26, 0.5, 0.51, 1.0)] == [0.0, 0.4, 0.4, 0.8, 0.8]
+
+
+def test_the_quantile_exit_settles_between_two_camps_where_argmax_takes_one() -> None:
+    assert at_quantile(0.5, [0.45, 0.05, 0.05, 0.45])[0] == 0.4
+    assert at_quantile(0.5, [0.44, 0.04, 0.04, 0.48])[0] == 0.8
+
+
+def test_a_higher_quantile_never_cools_and_each_row_has_its_own() -> None:
+    heats = [at_quantile(q / 50, PROBS.tolist())[0] for q in range(1, 51)]
+    assert heats == sorted(heats)
+    specs = ("select=quantile,quantile=0.05", "select=argmax", "select=quantile,quantile=0.95")
+    lanes = tuple(rows("token", spec, 1)[0] for spec in specs)
+    decided = AdaptiveToken(lanes, resources("token")).decide(torch.zeros(3, 5), -torch.ones(3, 1), State(lanes))
+    assert decided.temperature.tolist() == [0.0, 0.0, 1.2]  # the head turned around: .4, .3, .2, .1
+
+
+def test_the_quantile_exit_of_a_reply_is_decided_once() -> None:
+    lanes = rows("sequence", "select=quantile,quantile=0.7", 2)
+    policy = AdaptiveSequence(lanes, resources("sequence"))
+    first = policy.decide(torch.zeros(2, 5), torch.tensor([[1.0], [-1.0]]), State(lanes))
+    assert first.temperature.tolist() == [1.2, 0.4]
+    assert policy.decide(torch.zeros(2, 5), torch.tensor([[-1.0], [1.0]]), State(lanes)) is first
+
+
 @pytest.mark.parametrize(("level", "other"), [("token", "sequence"), ("sequence", "token")])
 def test_a_head_of_the_other_level_is_refused(level: str, other: str) -> None:
     policy = AdaptiveToken if level == "token" else AdaptiveSequence

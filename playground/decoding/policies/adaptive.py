@@ -123,7 +123,7 @@ def kind(level: str, default_checkpoint: str) -> PolicyKind:
             else "A learned head reads the prompt and picks one temperature for the whole reply."
         ),
         formula="T = grid[argmax_k head(h_t)_k]" if token else "T = grid[argmax_k head(h_prompt)_k]",
-        source="Dhuliawala et al. 2024, arXiv 2411.09661",
+        source="Dhuliawala et al. 2024, arXiv 2411.09661; quantile: Balagansky & Gavrilov 2022, arXiv 2204.03276",
         keys=(Key("checkpoint", "checkpoint", default_checkpoint, "the trained head"), _SELECT, _QUANTILE),
         build=AdaptiveToken if token else AdaptiveSequence,
         learned=f"adaptive-{level}",
