@@ -9,6 +9,7 @@ from torch import nn
 from models.adaptive_decoder import AdaptiveDecoder
 from models.auto_deco import AutoDeco
 from models.difficulty_probe import DifficultyProbe
+from models.tempnet import HIGH, LOW, TempNet
 from models.tuned_lens import TunedLens
 
 GRID_KINDS = ("adaptive-token", "adaptive-sequence")
@@ -36,12 +37,18 @@ def _difficulty_probe(
     return DifficultyProbe(hidden, width)
 
 
+def _tempnet(hidden: int, vocabulary: int, width: int, temperatures: int, settings: Mapping[str, float]) -> nn.Module:
+    full = bool(settings.get("full", 0))
+    return TempNet(vocabulary if full else hidden, full, settings.get("low", LOW), settings.get("high", HIGH), width)
+
+
 KINDS: Mapping[str, Builder] = {
     "adaptive-token": _adaptive,
     "adaptive-sequence": _adaptive,
     "tuned-lens": _tuned_lens,
     "auto-deco": _auto_deco,
     "difficulty-probe": _difficulty_probe,
+    "tempnet": _tempnet,
 }
 
 
