@@ -1,0 +1,80 @@
+"""TempNet's robust loss of one token as a function of its temperature, exact and tabulated.
+
+    L(tau) = tau · ln[(1/V) Σ_k exp((h_k − h_y) / tau)] + rho · tau           (Qiu et al., ICML 2024, arXiv 2404.04575)
+    L'(tau) = H(softmax(h / tau)) − (ln V − rho)                              the label y has cancelled; L is convex
+
+With the model frozen, L is one convex curve for every token, so it is computed once: F(tau) = tau · ln Σ_k exp((h_k −
+max h) / tau) and its slope F' = H on temperatures equally spaced in √tau, and a cubic with those values and slopes between
+them (Hermite). Then L = F − (ln V − rho) · tau + max h − h_y, for any rho. An epoch costs no logits.
+
+Shapes: N tokens, V vocabulary, G temperatures of the table.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NODES = 32
+
+
+def robust_loss(logits: Tensor, labels: Tensor, tau: Tensor, rho: float) -> Tensor:
+    """L [N] in nats for logits [N, V], labels [N] and temperatures [N]; differentiable."""
+    above = logits - logits.gather(-1, labels[:, None])  # [N, V]
+    mean = torch.logsumexp(above / tau[:, None], dim=-1) - math.log(logits.shape[-1])
+    return tau * mean + rho * tau
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The losses of N tokens: `value` and `slope` [N, G] of F over `nodes` [G], and `miss` [N] = max h − h_y."""
+
+    nodes: Tensor
+    value: Tensor
+    slope: Tensor
+    miss: Tensor
+
+    def __len__(self) -> int:
+        return len(self.miss)
+
+    def at(self, rows: Tensor) -> Curves:
+        return Curves(self.nodes, self.value[rows], self.slope[rows], self.miss[rows])
+
+    def loss(self, tau: Tensor, target: float) -> Tensor:
+        """L [N] in nats at temperatures [N] within the table, for the target entropy ln V − rho; differentiable."""
+        roots = self.nodes.sqrt()
+        step = (roots[-1] - roots[0]) / (len(roots) - 1)
+        u = (tau.sqrt() - roots[0]) / step  # place among the nodes
+        left = u.detach().floor().long().clamp(0, len(roots) - 2)
+        t, column = u - left, left[:, None]
+        value, slope = self.value, self.slope * 2 * roots * step  # dF / du
+        p, q = (value.gather(-1, column + k)[:, 0] for k in (0, 1))
+        m, n = (slope.gather(-1, column + k)[:, 0] for k in (0, 1))
+        f = p + t * (m + t * (3 * (q - p) - 2 * m - n + t * (2 * (p - q) + m + n)))
+        return f - target * tau + self.miss
+
+
+@torch.no_grad()
+def curves(logits: Tensor, labels: Tensor, low: float, high: float, nodes: int = NODES) -> Curves:
+    """The curves of logits [N, V] and labels [N] over `nodes` temperatures from `low` to `high`."""
+    top = logits.amax(-1, keepdim=True)
+    lowered = logits - top
+    taus = torch.linspace(low**0.5, high**0.5, nodes, dtype=torch.float64).square().to(logits.dtype)
+    value, slope = [], []
+    for tau in taus:
+        weights = (lowered / tau).exp_()
+        total = weights.sum(-1)
+        mean = torch.linalg.vecdot(weights, lowered) / total / tau
+        value.append(tau * total.log())
+        slope.append(total.log() - mean)
+    miss = (top - logits.gather(-1, labels[:, None]))[:, 0]
+    return Curves(taus, torch.stack(value, -1), torch.stack(slope, -1), miss)
+
+
+def joined(parts: list[Curves]) -> Curves:
+    """The tokens of several tables over the same temperatures, in order."""
+    columns = zip(*((part.value, part.slope, part.miss) for part in parts), strict=True)
+    return Curves(parts[0].nodes, *(torch.cat(column) for column in columns))
