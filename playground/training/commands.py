@@ -1,4 +1,4 @@
-"""The commands `sample`, `train` and `evaluate` of `python -m playground`."""
+"""The commands `sample`, `train`, `evaluate` and `calibrate` of `python -m playground`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 from models.checkpoints import SHIPPED
 from models.language_model import LanguageModel, load_language_model
 from playground.config import Settings, add_common_flags, settings_from
+from playground.training.head_commands import add_head_commands
 from playground.training.rewards import REWARDS
+from playground.training.tempnet_command import add_tempnet_command
 
 
 def add_commands(subparsers: Any) -> None:
-    """Adds the three sub-parsers; each sets `run`, called with the parsed arguments and the environment."""
+    """Adds the sub-parsers; each sets `run`, called with the parsed arguments and the environment."""
     sample = subparsers.add_parser("sample", help="replies to prompts, best against worst by a verifiable reward")
     add = sample.add_argument
     add("--prompts", type=Path, required=True, metavar="FILE", help="JSON list of prompts with id, split and prompt")
@@ -65,6 +67,19 @@ def add_commands(subparsers: Any) -> None:
     add("--seed", type=int, default=1)
     add_common_flags(evaluate)
     evaluate.set_defaults(run=_evaluate)
+
+    calibrate = subparsers.add_parser("calibrate", help="the constant temperature that matches a head, for `matched`")
+    add = calibrate.add_argument
+    add("--head", required=True, nargs="+", metavar="NAME", help="checkpoints to match; their cards are written anew")
+    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
+    add("--prompts", type=Path, metavar="FILE", help="JSON list of prompts (default: the gallery, and held-out ones)")
+    add("--limit", type=int, default=24, help="at most this many prompts (default 24)")
+    add("--max-tokens", type=int, default=48)
+    add("--seed", type=int, default=1)
+    add_common_flags(calibrate)
+    calibrate.set_defaults(run=_calibrate)
+    add_head_commands(subparsers)
+    add_tempnet_command(subparsers)
 
 
 def load_model(settings: Settings) -> LanguageModel:
@@ -118,3 +133,12 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
     names = ("folder", "prompts", "reward", "out", "split", "samples", "limit", "max_tokens", "seed")
     values = {name: getattr(arguments, name) for name in names}
     evaluate.run(model, heads=arguments.head, command=command_line(), **values)
+
+
+def _calibrate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import calibrate
+
+    model = load_model(settings_from(vars(arguments), environment))
+    names = ("folder", "prompts", "limit", "max_tokens", "seed")
+    values = {name: getattr(arguments, name) for name in names}
+    calibrate.run(model, heads=arguments.head, command=command_line(), **values)
