@@ -16,7 +16,7 @@ KINDS = (
         title="Min-p",
         summary="Keeps tokens with at least this share of the best one's probability; cuts deep where the model is sure.",
         formula="keep p ≥ p_base · max p",
-        source="Nguyen et al. 2024, arXiv 2407.01082, sec. 3",
+        source="Nguyen et al. 2024, arXiv 2407.01082",
         keys=(Key("p", "float", 0.1, "the share of the best token's probability", 0.0, 1.0, low_open=True),),
         stands_for=(FIXED, {"p": "min_p"}),
     ),

@@ -8,7 +8,9 @@
     H ≤ entropy   sure: argmax             forks: 0.666 · 1.2 ≈ 0.8
     H > entropy   careful: 0.666 · 1.3     mist: 2.0
 
-Both thresholds are entropix's own: 5 bits and 5 bits² part its two branches of high varentropy. Departures:
+Both thresholds are entropix's own: 5 bits and 5 bits² part its two branches of high varentropy. They are of a larger model:
+the embedded one is "sure" at 29 % of the tokens of reference replies, at "forks" 46 %, in "mist" 25 % and "careful" nowhere.
+Departures:
 1. entropix argmaxes only below 0.1 bits and 0.1 bits², asks its question only with varentropy below 0.1, and has a fifth,
    adaptive branch in between; here each threshold cuts once, so "sure" and "careful" reach further.
 2. The terms of attention entropy, agreement and interaction strength are left out; so are the clarifying-question token
