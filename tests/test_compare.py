@@ -11,7 +11,7 @@ from playground.config import Settings
 from playground.ui import notice
 from playground.ui.compare import Compare
 from playground.ui.runs import Runs
-from tests.scripted import WORDS, ScriptedParts
+from tests.scripted import WORDS, ScriptedParts, measured_catalogue
 
 SPECS = ["adaptive-token", "fixed:temperature=0.7"]
 
@@ -53,6 +53,23 @@ def test_bad_input_is_one_sentence_and_starts_nothing(tab: Compare, asked: dict[
     assert message["error"].endswith(".")
     assert "Traceback" not in message["error"]
     assert tab.parts.closed == []  # type: ignore[attr-defined]
+
+
+def test_a_policy_that_shows_nothing_before_its_end_is_left_to_the_command_line(tab: Compare) -> None:
+    hidden = [kind.name for kind in tab.parts.catalogue.kinds if not kind.streams]
+    assert hidden
+    for name in hidden:
+        ((message, *_),) = list(generate(tab, specs=[name, "edt"]))
+        assert "command line" in message["error"]
+    assert tab.parts.closed == []  # type: ignore[attr-defined]
+
+
+def test_the_third_chart_is_there_where_a_lane_has_a_channel(settings: Settings) -> None:
+    tab = Compare(ScriptedParts(settings, catalogue=measured_catalogue()), Runs())  # type: ignore[arg-type]
+    with_channel = list(generate(tab, specs=["edt", "measured"]))[-1][3]
+    assert with_channel["visible"]
+    assert [line.name for line in with_channel["value"].data] == ["Lane 2"]
+    assert not list(generate(tab, specs=["edt", "edt"]))[-1][3]["visible"]
 
 
 def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare) -> None:

@@ -69,9 +69,9 @@ def _chart(
         )
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0, "xanchor": "left", "xref": "paper"},
-        height=280,
-        margin={"l": 48, "r": 12, "t": 64, "b": 44},
+        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 6}},
+        height=290,
+        margin={"l": 48, "r": 12, "t": 76, "b": 44},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "family": "system-ui, sans-serif", "size": 13},

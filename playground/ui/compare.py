@@ -17,7 +17,7 @@ from playground.parts import Parts
 from playground.records import Battle, Outcome
 from playground.ui import notice, suggest
 from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
-from playground.ui.components import board, policies
+from playground.ui.components import board, policies, streamed
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
@@ -43,7 +43,7 @@ class Compare:
         try:
             request = read_request(prompt, system, prefill, stops, source, seed, length)
             run = self.runs.add(Run(request, len(_specs(specs)), self.parts.language_model.end_ids))
-            canonical = [str(self.parts.catalogue.parse(spec)) for spec in _specs(specs)]
+            canonical = [str(streamed(self.parts, spec)) for spec in _specs(specs)]
             batcher: Batcher | None = None
             for _ in grow(self.parts, run, canonical):
                 if batcher is None:
@@ -153,11 +153,10 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
     suggest.build(parts, box, seed, length, chosen)
     shown = board(runs, "compare-board", EMPTY)
     with gr.Column(visible=False, elem_id="compare-after") as after:
+        plot: dict[str, Any] = {"show_label": False, "container": False, "min_width": 320, "elem_classes": "pg-chart"}
         with gr.Row():
-            charts = [
-                gr.Plot(show_label=False, container=False, min_width=320, elem_classes="pg-chart", visible=visible)
-                for visible in (True, True, False)
-            ]
+            charts = [gr.Plot(**plot) for _ in range(2)]
+        charts.append(gr.Plot(**plot, visible=False))
         _vote_row(tab, shown, voter)
     outputs = [shown, *charts, after]
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -145,13 +145,13 @@ def _channel_scale(channel: Channel) -> Scale:
 
 
 def _ticks(low: float, high: float, centre: float | None) -> tuple[float, ...]:
-    """Both ends, the centre, and round values at least three quarters of a round step from them."""
+    """Both ends, the centre, and round values at least half a round step from them."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(step for step in (power, 2 * power, 2.5 * power, 5 * power, 10 * power) if step >= rough * 0.999)
     ticks = [low, high] if centre is None else [low, centre, high]
     for number in range(math.ceil(low / step), math.floor(high / step) + 1):
-        if all(abs(number * step - tick) >= 0.75 * step for tick in ticks):
+        if all(abs(number * step - tick) >= 0.5 * step for tick in ticks):
             ticks.append(round(number * step, 9))
     return tuple(sorted(ticks))
 
