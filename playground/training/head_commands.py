@@ -57,6 +57,7 @@ def _auto_deco(arguments: argparse.Namespace, environment: dict[str, str]) -> No
 def _difficulty(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     from playground.training import difficulty
     from playground.training.commands import command_line, load_model
+    from playground.training.difficulty_labels import Recipe
 
     settings = settings_from(vars(arguments), environment)
     difficulty.run(
@@ -65,7 +66,7 @@ def _difficulty(arguments: argparse.Namespace, environment: dict[str, str]) -> N
         arguments.out,
         arguments.folder,
         settings.cache_folder / "difficulty",
-        replace(difficulty.Recipe(), seed=arguments.seed),
+        Recipe(seed=arguments.seed),
         arguments.limit,
         command_line(),
     )

@@ -117,6 +117,7 @@ def losses(tokens: Ranked, temperature: Tensor, top_p: Tensor | None) -> Tensor:
     if top_p is None:
         return loss
     probs = (scores - norm[:, None]).exp()  # a place's whole mass
-    mask = soft_top_p_mask(probs.cumsum(-1), top_p)
+    beyond = probs * (1 - 1 / tokens.counts.clamp_min(1.0)) / 2  # a bin's mask is that of its middle
+    mask = soft_top_p_mask(probs.cumsum(-1) - beyond, top_p)
     kept = (probs * mask).sum(-1)
     return loss - mask.gather(-1, tokens.place[:, None])[:, 0].log() + kept.log()

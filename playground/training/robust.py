@@ -5,20 +5,29 @@
 
 With the model frozen, L is one convex curve for every token, so it is computed once: F(tau) = tau · ln Σ_k exp((h_k −
 max h) / tau) and its slope F' = H on temperatures equally spaced in √tau, and a cubic with those values and slopes between
-them (Hermite). Then L = F − (ln V − rho) · tau + max h − h_y, for any rho. An epoch costs no logits.
+them (Hermite). Then L = F − (ln V − rho) · tau + max h − h_y, for any rho: an epoch costs no logits, and neither does
+another target once a text's curves are in the cache.
 
 Shapes: N tokens, V vocabulary, G temperatures of the table.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-NODES = 32
+NODES = 24
+CHUNK = 64  # tokens whose logits are held at once
+_COLUMNS = ("value", "slope", "miss", "top", "length")
 
 
 def robust_loss(logits: Tensor, labels: Tensor, tau: Tensor, rho: float) -> Tensor:
@@ -30,18 +39,30 @@ def robust_loss(logits: Tensor, labels: Tensor, tau: Tensor, rho: float) -> Tens
 
 @dataclass(frozen=True)
 class Curves:
-    """The losses of N tokens: `value` and `slope` [N, G] of F over `nodes` [G], and `miss` [N] = max h − h_y."""
+    """The losses of N tokens, and what the folded first layer reads beside their states.
+
+    value, slope   [N, G] of F over `nodes` [G]
+    miss           [N] max h − h_y
+    top, length    [N, 1] max h and ‖h − max h‖₂
+    """
 
     nodes: Tensor
     value: Tensor
     slope: Tensor
     miss: Tensor
+    top: Tensor
+    length: Tensor
 
     def __len__(self) -> int:
         return len(self.miss)
 
     def at(self, rows: Tensor) -> Curves:
-        return Curves(self.nodes, self.value[rows], self.slope[rows], self.miss[rows])
+        return Curves(self.nodes, *(getattr(self, name)[rows] for name in _COLUMNS))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Curves]) -> Curves:
+        """The tokens of several tables over the same temperatures, in order."""
+        return cls(parts[0].nodes, *(torch.cat([getattr(part, name) for part in parts]) for name in _COLUMNS))
 
     def loss(self, tau: Tensor, target: float) -> Tensor:
         """L [N] in nats at temperatures [N] within the table, for the target entropy ln V − rho; differentiable."""
@@ -63,18 +84,35 @@ def curves(logits: Tensor, labels: Tensor, low: float, high: float, nodes: int =
     top = logits.amax(-1, keepdim=True)
     lowered = logits - top
     taus = torch.linspace(low**0.5, high**0.5, nodes, dtype=torch.float64).square().to(logits.dtype)
-    value, slope = [], []
+    value, slope, weights = [], [], torch.empty_like(lowered)
     for tau in taus:
-        weights = (lowered / tau).exp_()
+        torch.div(lowered, tau, out=weights).exp_()
         total = weights.sum(-1)
-        mean = torch.linalg.vecdot(weights, lowered) / total / tau
         value.append(tau * total.log())
-        slope.append(total.log() - mean)
+        slope.append(total.log() - torch.linalg.vecdot(weights, lowered) / total / tau)
     miss = (top - logits.gather(-1, labels[:, None]))[:, 0]
-    return Curves(taus, torch.stack(value, -1), torch.stack(slope, -1), miss)
+    return Curves(taus, torch.stack(value, -1), torch.stack(slope, -1), miss, top, lowered.norm(dim=-1, keepdim=True))
 
 
-def joined(parts: list[Curves]) -> Curves:
-    """The tokens of several tables over the same temperatures, in order."""
-    columns = zip(*((part.value, part.slope, part.miss) for part in parts), strict=True)
-    return Curves(parts[0].nodes, *(torch.cat(column) for column in columns))
+def cached_curves(
+    hidden: Tensor,
+    labels: Tensor,
+    logits: Callable[[Tensor], Tensor],
+    bounds: tuple[float, float],
+    key: str,
+    folder: Path,
+) -> Curves:
+    """The curves of one text's states [T, H] and labels [T], kept in `folder` under the sha256 of `key` and the table."""
+    name = hashlib.sha256(f"{key}\nrobust {bounds} {NODES}".encode()).hexdigest()
+    path = folder / f"{name}.safetensors"
+    try:
+        found = load_file(path)
+        return Curves(found["nodes"], *(found[column] for column in _COLUMNS))
+    except (OSError, SafetensorError, KeyError):
+        parts = zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True)
+        made = Curves.joined([curves(logits(states), ids, *bounds) for states, ids in parts])
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(f".{os.getpid()}")
+    save_file({"nodes": made.nodes, **{column: getattr(made, column).contiguous() for column in _COLUMNS}}, scratch)
+    os.replace(scratch, path)
+    return made

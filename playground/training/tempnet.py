@@ -1,7 +1,7 @@
 """`tempnet`: reference texts → a temperature network, trained with TempNet's robust loss (models/tempnet.py).
 
-1. The states of the texts come from the cache (training/corpus.py). Their logits are computed once: for every token its
-   loss as a curve over the temperature (training/robust.py), and what the network's first layer reads.
+1. The states of the texts come from the cache (training/corpus.py). Their logits are computed once and their
+   losses kept as curves over the temperature (training/robust.py).
 2. Adam over minibatches; one training text in eight decides which epoch is kept. The label cancels in the gradient, so the
    texts only say where the model is asked, not what it should have answered.
 3. The first layer is trained over standardised inputs and the scale folded back: the same network, better conditioned.
@@ -18,7 +18,7 @@ import copy
 import functools
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,15 +28,15 @@ from tqdm import tqdm
 
 from models.checkpoints import Base, Checkpoint, Meta, save
 from models.language_model import LanguageModel
-from models.tempnet import TempNet
+from models.tempnet import TempNet, folded_inputs
 from models.tuned_lens import unembed
+from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.training import corpus, tempnet_card, tempnet_figures
-from playground.training.robust import Curves, curves, joined
+from playground.training.robust import CHUNK, Curves, cached_curves
 from playground.training.train import commit
 
 VALIDATION_ONE_IN = 8
-CHUNK = 128  # tokens whose logits are held at once
 PARTS = ("train", "validation", "held out")
 
 Unembed = Callable[[Tensor], Tensor]
@@ -67,6 +67,11 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Tokens]) -> Tokens:
+        hidden, labels, inputs = (torch.cat([getattr(p, n) for p in parts]) for n in ("hidden", "labels", "inputs"))
+        return cls(hidden, labels, Curves.joined([part.curves for part in parts]), inputs)
+
 
 def run(
     model: LanguageModel,
@@ -84,7 +89,8 @@ def run(
     logits = functools.partial(unembed, model)
     full = not linear(logits, model.hidden_size)
     blank = TempNet(model.vocab_size if full else model.hidden_size, full, dropout=recipe.dropout)
-    parts = gathered(corpus.passages(model, read, features_folder, tokens), logits, blank)
+    passages = corpus.passages(model, read, features_folder, tokens)
+    parts = gathered(model, passages, logits, blank, features_folder)
     network, epoch, validation = fit(parts["train"], parts["validation"], logits, blank, recipe)
     metrics = {
         "recipe": asdict(recipe),
@@ -127,33 +133,27 @@ def linear(logits: Unembed, hidden_size: int) -> bool:
 
 
 @torch.no_grad()
-def gathered(passages: Iterable[corpus.Passage], logits: Unembed, network: TempNet) -> dict[str, Tokens]:
+def gathered(
+    model: LanguageModel, passages: Iterable[corpus.Passage], logits: Unembed, network: TempNet, folder: Path
+) -> dict[str, Tokens]:
     """The tokens of the texts by part. Raises PlaygroundError where a part has none."""
-    rows: dict[str, list[corpus.Passage]] = {part: [] for part in PARTS}
+    rows: dict[str, list[Tokens]] = {part: [] for part in PARTS}
     for passage in passages:
-        rows[part_of(passage.text)].append(passage)
+        key = canonical_json([model.name, model.revision, model.precision, passage.prompt_ids, passage.reply_ids])
+        ids = torch.tensor(passage.reply_ids)
+        found = cached_curves(passage.hidden, ids, logits, (network.low, network.high), key, folder)
+        rows[part_of(passage.text)].append(tokens_of(passage.hidden, ids, found, network))
     if not all(rows.values()):
         raise PlaygroundError(
             "`texts` must hold at least about twenty prompts with replies, so that each split has some."
         )
-    found = {}
-    for part, members in rows.items():
-        hidden = torch.cat([passage.hidden for passage in members])
-        labels = torch.tensor([token for passage in members for token in passage.reply_ids])
-        found[part] = tokens_of(hidden, labels, logits, network, part)
-    return found
+    return {part: Tokens.joined(members) for part, members in rows.items()}
 
 
-@torch.no_grad()
-def tokens_of(hidden: Tensor, labels: Tensor, logits: Unembed, network: TempNet, part: str = "") -> Tokens:
+def tokens_of(hidden: Tensor, labels: Tensor, found: Curves, network: TempNet) -> Tokens:
     """States [N, H] and labels [N] with their curves, and the inputs too unless the network is in the full form."""
-    tables, inputs = [], []
-    chunks = list(zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True))
-    for states, ids in tqdm(chunks, desc=f"losses, {part}", mininterval=5):
-        h = logits(states)
-        tables.append(curves(h, ids, network.low, network.high))
-        inputs.append(network.inputs(h, states)[:, : 0 if network.full else None])
-    return Tokens(hidden, labels, joined(tables), torch.cat(inputs))
+    inputs = hidden[:, :0] if network.full else folded_inputs(hidden, found.top, found.length)
+    return Tokens(hidden, labels, found, inputs)
 
 
 def fit(

@@ -38,7 +38,7 @@ def text(name: str, meta: Meta) -> str:
         "## How it was made\n",
         f"Robust loss T · ln[(1/V) Σ exp((h_k − h_y) / T)] + rho · T on reference text: {TEXTS}.",
         "Its gradient is the entropy at T minus the target: the label cancels, the texts only say where the model is asked.",
-        "The model is frozen, so each token's loss was tabulated over T once, exact at 32 temperatures and cubic in between.\n",
+        "The model is frozen, so each token's loss was tabulated over T once, exact at 24 temperatures and cubic in between.\n",
         "```",
         meta.command or "(made from Python)",
         "```",
