@@ -69,7 +69,7 @@ def test_a_curve_that_does_not_turn_gets_no_invented_temperature(curve: list[flo
     found = suggest({t: [math.exp(y + chance.gauss(0, 0.02))] for t, y in zip(TEMPERATURES, curve, strict=True)})
     assert (found.turning, found.low, found.high) == (None, None, None)
     assert found.sentence.startswith("No clear turning point")
-    assert "use T" not in found.sentence
+    assert "Use T" not in found.sentence
     assert found.to_record()["vote"] is found.to_record()["best_of_n"] is None
 
 
@@ -83,7 +83,7 @@ def test_best_of_n_is_a_tenth_above_the_vote_and_the_sentence_names_both() -> No
     found = suggest({t: [math.exp(y)] * 3 for t, y in zip(TEMPERATURES, bending(0.8), strict=True)})
     record = json.loads(json.dumps(found.to_record(), allow_nan=False))
     assert record["best_of_n"] - record["vote"] == pytest.approx(0.1)
-    assert "use T = 0.80 for a majority vote and 0.90 for best of N" in record["sentence"]
+    assert "Use T = 0.80 for a majority vote and 0.90 for best of N" in record["sentence"]
     assert record["replies"] == 3
 
 

@@ -60,17 +60,16 @@ class Suggestion:
     @property
     def sentence(self) -> str:
         """What to use, or that nothing can be suggested."""
-        span = f"T = {self.temperatures[0]:g} and {self.temperatures[-1]:g}"
-        rule = f"the published rule on the unsmoothed curve says {_t(self.published)}"
+        said = "nothing" if self.published is None else f"T = {self.published:g}"
+        rule = f"The published rule on the unsmoothed curve says {said}."
         if self.turning is None or self.low is None or self.high is None:
             return (
-                f"No clear turning point between {span}: the curve's bend cannot be told from noise ({rule}). "
-                "Take more replies, longer ones, or more prompts of the task."
+                f"No clear turning point between T = {self.temperatures[0]:g} and {self.temperatures[-1]:g}: where the curve "
+                f"bends upward cannot be told from noise. Take more or longer replies, or more prompts of the task. {rule}"
             )
         return (
-            f"Log entropy turns from concave to convex at T = {self.turning:.2f} (90 % interval {self.low:.2f} to "
-            f"{self.high:.2f}; {rule}): use T = {self.turning:.2f} for a majority vote and {self.turning + BEST_OF_N:.2f} "
-            "for best of N."
+            f"Use T = {self.turning:.2f} for a majority vote and {self.turning + BEST_OF_N:.2f} for best of N: log entropy "
+            f"turns from concave to convex at {self.turning:.2f} (90 % interval {self.low:.2f} to {self.high:.2f}). {rule}"
         )
 
     def to_record(self) -> dict[str, object]:
@@ -88,10 +87,6 @@ class Suggestion:
             "fitted": list(self.fitted),
             "sentence": self.sentence,
         }
-
-
-def _t(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"
 
 
 def suggest(replies: Mapping[float, Sequence[float]]) -> Suggestion:

@@ -51,7 +51,7 @@ class SuggestT:
                     spoken = now
                     yield said(progress), gr.skip(), None
             found = sweep.suggestion()
-            yield f"**{found.sentence}**", suggestion_chart(found), found.turning
+            yield found.sentence, suggestion_chart(found), found.turning
         except PlaygroundError as error:
             yield str(error), gr.skip(), None
 
@@ -78,16 +78,15 @@ def curve_chart(curve: Mapping[float, float]) -> go.Figure:
     )
     axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
     figure.update_layout(
-        title={"text": "Entropy by temperature", "font": {"size": 15}, "x": 0, "xanchor": "left", "xref": "paper"},
         height=320,
-        margin={"l": 56, "r": 12, "t": 64, "b": 44},
+        margin={"l": 56, "r": 12, "t": 56, "b": 44},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "family": "system-ui, sans-serif", "size": 13},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         showlegend=True,
         xaxis={**axis, "title": {"text": "temperature"}},
-        yaxis={**axis, "title": {"text": "nats, log scale"}, "type": "log", "dtick": "D2"},
+        yaxis={**axis, "title": {"text": "mean entropy, nats (log scale)"}, "type": "log", "dtick": "D2"},
     )
     return figure
 
