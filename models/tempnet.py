@@ -55,8 +55,8 @@ class TempNet(nn.Module):
         """What the first layer reads: [N, V] in the full form, [N, H + 1] in the folded one."""
         top = logits.amax(-1, keepdim=True)  # [N, 1]
         lowered = logits - top  # [N, V]
-        length = lowered.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(logits.dtype).tiny)  # [N, 1]
-        return (lowered if self.full else torch.cat([hidden.to(logits.dtype), -top], -1)) / length
+        length = lowered.norm(dim=-1, keepdim=True)  # [N, 1]
+        return lowered / length.clamp_min(tiny(length)) if self.full else folded_inputs(hidden, top, length)
 
     def temperature(self, first: Tensor) -> Tensor:
         """The rest of the network, from the first layer's output [N, D] on."""
@@ -74,3 +74,13 @@ class TempNet(nn.Module):
         weight = self.first.weight.double()
         short.first.weight.copy_(torch.cat([weight @ unembedding.double(), weight.sum(-1, keepdim=True)], -1))
         return short.train(self.training)
+
+
+def folded_inputs(hidden: Tensor, top: Tensor, length: Tensor) -> Tensor:
+    """(s, −max h) / ‖h − max h‖₂ [N, H + 1] for states [N, H], max h [N, 1] and ‖h − max h‖₂ [N, 1]."""
+    return torch.cat([hidden.to(top.dtype), -top], -1) / length.clamp_min(tiny(length))
+
+
+def tiny(x: Tensor) -> float:
+    """The smallest positive normal number of x's precision: what equal logits are divided by."""
+    return torch.finfo(x.dtype).tiny
