@@ -127,12 +127,14 @@ KIND = PolicyKind(
     channels=(
         Channel(
             "clipped",
-            "Clipped temperature",
+            "Clipping",
             "",
             "1 where T stopped at `high` below the target entropy, −1 where it stopped at `low` above it, 0 where it reached it",
             -1.0,
             1.0,
             0.0,
+            words=("stopped at low", "target reached", "stopped at high"),
+            figure="",  # the note says it
         ),
         Channel(
             "entropy_gap",
