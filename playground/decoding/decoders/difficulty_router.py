@@ -128,7 +128,7 @@ def kind(default_checkpoint: str) -> PolicyKind:
         ),
         decoder=DifficultyRouter,
         channels=tuple(
-            Channel(c, f"P({c})", "probability", f"how likely the probe finds the prompt {c}", 0.0, 1.0)
+            Channel(c, f"P({c})", "", f"how likely the probe finds the prompt {c}", 0.0, 1.0, figure=f"P({c})")
             for c in CLASSES
         ),
         learned="difficulty-probe",

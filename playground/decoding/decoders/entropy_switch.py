@@ -187,11 +187,17 @@ def kind(default_checkpoint: str) -> PolicyKind:
                 "--small-model names another",
                 0,
                 1,
-                words=("small", "large"),
+                words=("small model", "large model"),
                 figure="tokens by the large model",
             ),
             Channel(
-                "mean_entropy_bits", "Mean entropy", "bits", "of the last `window` tokens; the rule compares it", 0, 6
+                "mean_entropy_bits",
+                "Window entropy",
+                "bits",
+                "mean of the last `window` tokens; the rule compares it",
+                0,
+                6,
+                figure="",
             ),
             Channel(
                 "cost",

@@ -119,7 +119,7 @@ KIND = PolicyKind(
     channels=(
         Channel(
             "ess",
-            "effective sample size",
+            "Effective sample size",
             "particles",
             "how many equally weighted particles the block's weights are worth, 1/Σw²; near 1, one particle decided the block",
             1.0,
@@ -127,12 +127,13 @@ KIND = PolicyKind(
         ),
         Channel(
             "log_weight",
-            "log-weight",
+            "Log-weight",
             "nats",
             "what this token added to its particle's log-weight, ln p/T − ln q",
             -4.0,
             4.0,
             centre=0.0,
+            figure="",
         ),
     ),
     note=note,

@@ -59,10 +59,6 @@ def kind(default_checkpoint: str) -> PolicyKind:
             Key("use_top_p", "choice", "yes", "no: the temperature alone", choices=("yes", "no")),
         ),
         build=AutoDeco,
-        channels=(
-            Channel(
-                "top_p", "predicted top-p", "probability", "the mass that may be drawn from; 1 keeps all", 0.0, 1.0
-            ),
-        ),
+        channels=(Channel("top_p", "Predicted top-p", "", "the mass that may be drawn from; 1 keeps all", 0.0, 1.0),),
         learned="auto-deco",
     )

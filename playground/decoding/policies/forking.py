@@ -87,7 +87,14 @@ KIND = PolicyKind(
     note=share,
     channels=(
         Channel(
-            "forking", "Forking token", "", "1 where the token's entropy lies above the threshold, else 0", 0.0, 1.0
+            "forking",
+            "Forking token",
+            "",
+            "whether the token's entropy lies above the threshold",
+            0.0,
+            1.0,
+            words=("other", "forking"),
+            figure="",
         ),
         Channel("threshold", "Forking threshold", "nats", "the entropy above which this token would fork", 0.0, 6.0),
     ),
