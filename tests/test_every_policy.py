@@ -34,7 +34,7 @@ def requests() -> list[Request]:
 
 
 def shared(kind: PolicyKind) -> bool:
-    return kind.build is not None
+    return kind.decoder is None
 
 
 def specs(parts: Parts, in_lockstep: bool) -> list[str]:
