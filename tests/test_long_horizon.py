@@ -169,6 +169,21 @@ def test_stop_strings_and_the_length_end_particles_too(tiny: TinyLM) -> None:
     assert {"stop_string", "length"} <= stops
 
 
+def test_particles_read_their_own_text_where_characters_have_two_bytes() -> None:
+    """Only 0xC3, which begins a character, and two bytes that end one: è and é, and halves of them."""
+    model, stopped = TinyLM(sharpness=1.0), 0
+    model.bias[:] = -99.0
+    model.bias[[0xC3, 0xA8, 0xA9]] = torch.tensor([1.0, 1.0, 0.0])
+    for seed in range(12):
+        request = replace(REQUEST, seed=seed, stop=("é",), max_tokens=40)
+        (trace,) = run(model, [spec(KIND, "block=2,particles=6")], request)
+        assert "".join(step.text for step in trace.steps) == trace.text == model.decode(trace.token_ids)
+        assert (trace.stop == "stop_string") == ("é" in trace.text)
+        assert "é" not in "".join(step.text for step in trace.steps[:-1]), "it ends where the character is complete"
+        stopped += trace.stop == "stop_string"
+    assert stopped > 6
+
+
 def test_a_reply_that_ended_waits_with_the_weight_it_has() -> None:
     """After `a` the reply ends at once, after `b` it goes on for sure: both weigh by their first token alone."""
     table = {None: (0.5, 0.5, 0.0), 0: (0.0, 0.0, 1.0), 1: (0.0, 1.0, 0.0)}

@@ -40,7 +40,7 @@ class BestOfN:
         lane = self.lane
         candidates = Particles(self.session, lane, self.count, self.temperature)
         likelihoods = torch.zeros(self.count, dtype=torch.float64)  # [N] nats so far
-        while True:
+        for _ in range(lane.length):
             likelihoods = likelihoods + candidates.draw().logprob
             candidates.note("agreement", _agreement(candidates.replies))
             possible = [candidates.replies[place] for place in self._possible(candidates.replies, likelihoods)]

@@ -102,7 +102,7 @@ KIND = PolicyKind(
     source="target: Shih, Sadigh & Ermon, ICML 2023, arXiv 2302.03686",
     departure="the paper trains the model on importance-weighted samples; here the model is frozen, and N particles are "
     "weighed and systematically resampled after every block, so that few particles give a reply between the proposal's "
-    "and the target's",
+    "and the target's; a reply that has ended keeps its weight, and the target at T < 1 prefers short replies",
     keys=(
         Key("temperature", "float", 0.7, "T of the whole reply; 1 leaves the model's distribution as it is", 0.05, 5.0),
         Key("particles", "int", 4, "replies drawn together, one row of every forward pass each", 1, MOST_PARTICLES),
