@@ -21,6 +21,12 @@ function fact(name, value, note) {
   return row;
 }
 
+/* A channel's value with its unit; bits also in nats, which the rest of the card is in. */
+function own(scale, value) {
+  if (scale.words.length || value === null) return fact(scale.title, inWords(scale, value));
+  return fact(scale.title, short(value), scale.unit === "bits" ? ` bits, ${short(value * Math.LN2)} nats` : ` ${scale.unit}`);
+}
+
 function barRow(className, share) {
   const cell = make("span", `pg-meter ${className}`);
   const fill = make("span");
@@ -40,7 +46,7 @@ function fillCard(lane, position, details) {
     fact("entropy", short(token[2]), " nats"),
     fact("p at T = 1", token[3] === null ? "0" : percent(Math.exp(token[3]))),
     fact("p as drawn", details ? percent(details.prob_drawn ?? 0) : "…"),
-    ...lane.channels.map(scaleOf).map((scale) => fact(scale.title, inWords(scale, valueOf(lane, token, scale.name)), scale.words.length ? "" : ` ${scale.unit}`)),
+    ...lane.channels.map(scaleOf).map((scale) => own(scale, valueOf(lane, token, scale.name))),
   );
   card.append(header, facts);
   if (!details) return;

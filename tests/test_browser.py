@@ -252,7 +252,7 @@ def test_a_policys_own_channel_has_an_overlay_with_legend_card_table_and_chart(
         page.locator("#compare-board .pg-token").nth(3).hover()
         page.wait_for_selector(".pg-candidates >> visible=true")
         card = page.locator(".pg-card >> visible=true").inner_text().split("\n")
-        assert card[card.index("Amount") + 1].split() == ["0.75", "bits"]
+        assert card[card.index("Amount") + 1].split() == ["0.75", "bits,", "0.52", "nats"]
         assert card[card.index("Author") + 1] == "large model"
         page.screenshot(path=shots(tmp_path) / "channel.png", full_page=True)
         page.get_by_role("radio", name="Author").click()

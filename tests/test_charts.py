@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
-from tests.scripted import MEASURED, channels, step
+from playground.ui.heading import Heading
+from tests.scripted import MEASURED, channels, measured_catalogue, step
 
 
 def test_each_lane_is_one_plain_line_of_its_own_numbers() -> None:
@@ -28,3 +29,12 @@ def test_a_channel_is_drawn_for_the_lanes_and_steps_that_have_it() -> None:
     chart = channel_chart(lanes, ["Lane 1", "Lane 2"], author)
     assert list(chart.data[0].y) == [1.0, 0.0, 0.0, 1.0, 0.0]
     assert list(chart.layout.yaxis.ticktext) == ["small model", "large model"]
+
+
+def test_a_target_is_a_level_line_in_its_lanes_colour() -> None:
+    lanes = [[step(i, "x", 1, None, channels("measured", i)) for i in range(5)] for _ in range(2)]
+    headings = [Heading(measured_catalogue().parse(spec)) for spec in ("fixed", "measured:aim_bits=2.5")]
+    amount = MEASURED.channels[0]
+    chart = channel_chart(lanes, ["Lane 1", "Lane 2"], amount, [heading.target(amount) for heading in headings])
+    (line,) = chart.layout.shapes
+    assert (line.y0, line.y1, line.line.color) == (2.5, 2.5, chart.data[1].line.color)

@@ -100,6 +100,13 @@ def test_of_more_than_two_kinds_each_has_its_share() -> None:
     assert dict(figures(steps, 1.0, "length", spec))["quadrant"] == "a 25 % · c 50 % · d 25 %"
 
 
+def test_a_negative_mean_has_a_minus_sign() -> None:
+    gap = Channel("gap", "Gap", "nats", "", -2.0, 2.0, 0.0)
+    spec = replace(measured_catalogue().parse("measured"), kind=PolicyKind("k", "K", "", "", "", (), channels=(gap,)))
+    steps = [step(i, "x", channel={"gap": -0.5}) for i in range(3)]
+    assert dict(figures(steps, 1.0, "length", spec))["mean gap"] == "−0.50 nats"
+
+
 def test_no_channel_takes_the_name_of_an_overlay_that_every_lane_has() -> None:
     taken = {scale.name for scale in scales()} | {"none"}
     kinds: list[PolicyKind] = [*catalogue({}).kinds, MEASURED]

@@ -31,8 +31,16 @@ def entropy_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str]) ->
     return _chart(lanes, names, "Entropy by position", "nats", lambda step: step.entropy, "linear")
 
 
-def channel_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str], channel: Channel) -> go.Figure:
-    """A policy's own channel by position, for the lanes that have it; kinds are named along the axis."""
+def channel_chart(
+    lanes: Sequence[Sequence[TokenStep]],
+    names: Sequence[str],
+    channel: Channel,
+    targets: Sequence[float | None] = (),
+) -> go.Figure:
+    """A policy's own channel by position, for the lanes that have it; kinds are named along the axis.
+
+    `targets` hold what each lane's channel is steered to, drawn as a thin level line in the lane's colour.
+    """
     name = channel.name
     chart = _chart(
         [[step for step in steps if name in step.channel] for steps in lanes],
@@ -44,6 +52,9 @@ def channel_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str], ch
     )
     chart.data = [line for line in chart.data if line.x]
     chart.update_layout(showlegend=True)  # also for a single lane
+    for index, target in enumerate(targets):
+        if target is not None:
+            chart.add_hline(target, line={"color": COLOURS[index % 4], "width": 1}, opacity=0.7)
     if channel.words:
         values = [channel.low + kind for kind in range(len(channel.words))]
         chart.update_yaxes(tickvals=values, ticktext=list(channel.words))

@@ -61,7 +61,7 @@ class Compare:
         lanes = [run.steps(lane) for lane in range(run.lanes)]
         names = [f"Lane {number}" for number in range(1, run.lanes + 1)]
         channel = next((channel for head in run.heads for channel in head.channels), None)
-        third = channel_chart(lanes, names, channel) if channel else None
+        third = channel_chart(lanes, names, channel, [head.target(channel) for head in run.heads]) if channel else None
         return (
             temperature_chart(lanes, names),
             entropy_chart(lanes, names),

@@ -21,6 +21,11 @@ class Heading:
     def channels(self) -> tuple[Channel, ...]:
         return self.spec.kind.channels
 
+    def target(self, channel: Channel) -> float | None:
+        """The value that the lane's channel of this name is steered to, where there is one."""
+        aims = [self.spec.values.get(own.target) for own in self.channels if own.name == channel.name]
+        return float(aims[0]) if aims and aims[0] is not None else None
+
     def to_record(self) -> dict[str, Any]:
         """As board.js reads it; `waits` is said until the first token, `channels` orders the values on the wire."""
         donor = int(self.spec.values.get("of", 0))

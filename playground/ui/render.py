@@ -135,7 +135,7 @@ def _mean(values: Sequence[float], channel: Channel) -> str:
         named = zip(channel.words, shares, strict=True)
         return " · ".join(f"{word} {100 * share / len(values):.0f} %" for word, share in named if share)
     nats = f" ({mean * math.log(2):.2f} nats)" if channel.unit == "bits" else ""
-    return f"{mean:.2f} {channel.unit}".rstrip() + nats
+    return (f"{mean:.2f} {channel.unit}".rstrip() + nats).replace("-", "−")
 
 
 _STOPS: Mapping[str, str] = {

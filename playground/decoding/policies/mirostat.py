@@ -151,7 +151,7 @@ def _kind(version: int, eta: float, surprise: str, formula: str, build: type[Mir
         channels=(
             Channel(
                 "surprise_bits",
-                "Surprise",
+                "Surprise fed back",
                 "bits",
                 f"of the drawn token under {surprise}, as fed back",
                 0.0,
@@ -162,7 +162,7 @@ def _kind(version: int, eta: float, surprise: str, formula: str, build: type[Mir
             Channel(
                 "mean_surprise_bits", "Mean surprise so far", "bits", "to compare with the target", 0.0, 10.0, figure=""
             ),
-            Channel("mu", "mu", "bits", "the steering variable: less cuts off more", 0.0, 16.0, figure=""),
+            Channel("mu", "Mirostat’s mu", "bits", "the steering variable: less cuts off more", 0.0, 16.0, figure=""),
             Channel(
                 "reachable_bits",
                 "Reachable surprise",
