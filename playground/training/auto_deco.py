@@ -1,7 +1,7 @@
 """`auto-deco`: reference texts → heads for temperature and top-p, trained with AutoDeco's loss (models/auto_deco.py).
 
-1. The states of the texts come from the cache (training/corpus.py); the logits are computed from them once and kept in
-   rank order (training/ranked.py).
+1. The states of the texts come from the cache (training/corpus.py); the logits of at most 64 tokens a text
+   are computed from them once and kept in rank order (training/ranked.py).
 2. Loss: −ln of the reference token's probability after the predicted temperature and the soft top-p mask, mean over
    tokens. Adam over minibatches; one training prompt in eight decides which epoch is kept.
 3. Figures are of the held-out texts, which neither of these has seen.
@@ -33,6 +33,7 @@ from playground.training.ranked import Ranked, cached_ranked, losses
 from playground.training.train import commit
 
 VALIDATION_ONE_IN = 8
+PER_TEXT = 64  # tokens of one text, evenly spaced
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,24 @@ def gathered(
     """Every reply token of the texts in rank order, each text wholly in one part. `logits` [N, V] are those of states [N, H]."""
     parts: dict[str, list[Ranked]] = {"train": [], "validation": [], "held out": []}
     for number, passage in enumerate(corpus.passages(model, texts, features_folder, tokens)):
-        key = canonical_json([model.name, model.revision, model.precision, passage.prompt_ids, passage.reply_ids])
         part = "held out" if passage.text.held_out else "validation" if _validates(passage.text.prompt) else "train"
-        place = features_folder.with_name("ranked")
-        parts[part].append(cached_ranked(passage.hidden, logits, passage.reply_ids, number, key, place))
+        chosen = spread(len(passage.reply_ids))
+        ids = [passage.reply_ids[place] for place in chosen]
+        key = canonical_json(
+            [model.name, model.revision, model.precision, passage.prompt_ids, passage.reply_ids, chosen]
+        )
+        folder = features_folder.with_name("ranked")
+        parts[part].append(cached_ranked(passage.hidden[chosen], logits, ids, number, key, folder))
     if not all(parts.values()):
         raise PlaygroundError(
             "`texts` must hold at least about twenty prompts with replies, so that each split has some."
         )
     return Split(*(Ranked.joined(part) for part in parts.values()))
+
+
+def spread(count: int) -> list[int]:
+    """At most PER_TEXT places of `count`, evenly spaced: a long text then does not outweigh the rest."""
+    return [k * count // min(count, PER_TEXT) for k in range(min(count, PER_TEXT))]
 
 
 def weights(tokens: Ranked, recipe: Recipe, noise: torch.Generator) -> Tensor:

@@ -86,7 +86,7 @@ def entropy_formula(train: Ranked) -> tuple[float, float]:
         loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)
     a, b = numbers.tolist()
     return a, b
 
