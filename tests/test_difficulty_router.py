@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,8 +119,7 @@ def test_the_first_event_already_has_the_prompt_that_is_used(tiny: TinyLM) -> No
 def test_a_stop_string_ends_the_reply(tiny: TinyLM) -> None:
     (whole,) = generate(tiny, ["difficulty-router:preset=normal"], finding(1, 0, 0))
     middle = whole.text[4]
-    stopping = Request(**{**{f: getattr(REQUEST, f) for f in REQUEST.__slots__}, "stop": (middle,)})
-    (cut,) = generate(tiny, ["difficulty-router:preset=normal"], finding(1, 0, 0), stopping)
+    (cut,) = generate(tiny, ["difficulty-router:preset=normal"], finding(1, 0, 0), replace(REQUEST, stop=(middle,)))
     assert cut.stop == "stop_string"
     assert cut.text == whole.text[: whole.text.index(middle) + 1]
 
