@@ -32,7 +32,7 @@ function write(lane) {
 }
 
 const knobsOf = (name) => kinds.get(name)?.knobs || [];
-const filtersOf = (name) => fixed.filters.filter((filter) => !knobsOf(name).some((key) => key.name === filter.name));
+const filtersOf = (name) => fixed.filters.filter((key) => kinds.get(name)?.filters.includes(key.name));
 const keysOf = (name) => [...knobsOf(name), ...filtersOf(name)];
 const same = (key, value) => (key.kind === "float" || key.kind === "int" ? Number(value) === Number(key.default) : String(value) === String(key.default));
 const valueOf = (lane, key) => lane.values[key.name] ?? (key.default === null ? "" : String(key.default));
@@ -47,6 +47,14 @@ function set(lane, key, value) {
   commit();
   lane.spec.value = write(lane);
   lane.note.textContent = "";
+}
+
+/* A knob that means nothing at the present value of another one. */
+function idle(lane, key) {
+  if (!key.only_with) return false;
+  const [name, wanted] = key.only_with;
+  const other = knobsOf(lane.name).find((candidate) => candidate.name === name);
+  return valueOf(lane, other) !== String(wanted);
 }
 
 /* ---- one control a key ---- */
@@ -81,7 +89,16 @@ function picker(lane, key, options) {
     select.append(option);
   }
   select.value = valueOf(lane, key);
-  select.addEventListener("change", () => set(lane, key, select.value));
+  select.addEventListener("change", () => {
+    set(lane, key, select.value);
+    const dependent = knobsOf(lane.name).filter((other) => other.only_with?.[0] === key.name);
+    if (!dependent.length) return;
+    for (const other of dependent) if (idle(lane, other)) delete lane.values[other.name];
+    commit();
+    draw();
+    root.querySelectorAll(".pg-policy")[lanes.indexOf(lane)].querySelector(`select[data-key="${key.name}"]`)?.focus();
+  });
+  select.dataset.key = key.name;
   return select;
 }
 
@@ -148,7 +165,7 @@ function drawLane(lane, index) {
   const kind = kinds.get(lane.name);
   if (kind) card.append(make("p", "pg-summary", kind.summary));
   const knobs = make("div", "pg-knobs");
-  for (const key of knobsOf(lane.name)) knobs.append(control(lane, key));
+  for (const key of knobsOf(lane.name)) if (!idle(lane, key)) knobs.append(control(lane, key));
   const folds = make("div", "pg-folds");
   folds.append(filters(lane));
   if (kind) folds.append(about(lane, kind));

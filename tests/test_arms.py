@@ -9,18 +9,32 @@ import pytest
 
 from playground.decoding.policies.catalogue import catalogue
 from playground.records import Mode
-from playground.ui.arms import draw, pairs
+from playground.ui.arms import ADAPTIVE, draw, pairs
+from playground.ui.arms import LEARNED as NAMED
 
-LEARNED = ("adaptive-token", "adaptive-sequence")
+LEARNED = ADAPTIVE
+KNOWN = catalogue(dict.fromkeys(NAMED, "a-head"))
+EVERY = tuple(kind.name for kind in KNOWN.kinds if kind.name in NAMED)
 
 
 @pytest.mark.parametrize("mode", ["collect", "evaluate"])
-@pytest.mark.parametrize("learned", [(), LEARNED[:1], LEARNED])
+@pytest.mark.parametrize("learned", [(), LEARNED[:1], LEARNED, EVERY, EVERY[2:]])
 def test_the_probabilities_of_a_mode_sum_to_one_and_every_arm_can_run(mode: Mode, learned: tuple[str, ...]) -> None:
     listed = pairs(mode, learned)
     assert sum(probability for _, probability in listed) == pytest.approx(1)
-    known = catalogue({"adaptive-token": "t", "adaptive-sequence": "s"})
-    assert all(known.parse(arm) for pair, _ in listed for arm in pair)
+    assert all(KNOWN.parse(arm) for pair, _ in listed for arm in pair)
+
+
+def test_what_meets_blind_streams_at_the_pace_of_fixed_and_needs_no_document() -> None:
+    for pair, _ in (*pairs("evaluate", EVERY), *pairs("collect", EVERY)):
+        for kind in (KNOWN.parse(arm).kind for arm in pair):
+            assert kind.streams
+            assert kind.decoder is None
+            assert not getattr(kind.build, "needs_source", False)
+
+
+def test_a_head_without_a_grid_collects_no_sampled_temperatures() -> None:
+    assert {arm for pair, _ in pairs("collect", EVERY) for arm in pair} == {f"{n}:select=sample" for n in ADAPTIVE}
 
 
 def test_collecting_samples_temperatures_and_lets_one_head_meet_itself() -> None:

@@ -37,7 +37,7 @@ class Arena:
         self.parts, self.runs = parts, runs
         self.chance = chance or random.SystemRandom()
         kinds = {checkpoint.meta.kind for checkpoint in parts.heads}
-        self.learned = [kind for kind in ("adaptive-token", "adaptive-sequence") if kind in kinds]
+        self.learned = [kind for kind in arms.LEARNED if kind in kinds]
 
     def battle(
         self, prompt: str, system: str, prefill: str, stops: str, source: str, voter: str | None

@@ -2,7 +2,11 @@
 
 `collect` battles gather pairs that train a head, so its arms sample their temperatures, and two draws of one head may
 meet (at sequence level the engine draws them without replacement). `evaluate` battles compare policies as they would be
-used: heads by argmax, against fixed temperatures, EDT and the shuffled control.
+used: heads by argmax, against fixed temperatures, two rules that go opposite ways (EDT is cold where the model is sure,
+target entropy is hot there) and the shuffled control.
+
+The pool is kept small, since every arm thins the votes of all pairs. Left out are rules near one that is in, truncation,
+whatever needs a source, and whatever decodes more slowly or in blocks: its pace would give it away.
 """
 
 from __future__ import annotations
@@ -14,6 +18,9 @@ from dataclasses import dataclass
 from playground.records import Arm, Mode
 
 MODES: tuple[tuple[Mode, float], ...] = (("collect", 0.5), ("evaluate", 0.5))
+ADAPTIVE = ("adaptive-token", "adaptive-sequence")
+LEARNED = (*ADAPTIVE, "tempnet", "auto-deco")
+RULES = ("edt", "target-entropy")
 FIXED = ("fixed:temperature=0.0", "fixed:temperature=0.7", "fixed:temperature=1.0")
 
 
@@ -30,13 +37,14 @@ class Draw:
 def pairs(mode: Mode, learned: Sequence[str]) -> list[tuple[tuple[str, str], float]]:
     """Every ordered pair of a mode with its probability; `learned` names the policies that have a head.
 
-    Without a head, both modes compare fixed policies.
+    Without an AdaptiveDecoder head, both modes compare policies as they would be used.
     """
-    if mode == "collect" and learned:
-        pool = [f"{name}:select=sample" for name in learned]
+    sampling = [f"{name}:select=sample" for name in learned if name in ADAPTIVE]
+    if mode == "collect" and sampling:
+        pool = sampling
         listed = [(first, second) for first in pool for second in pool]
     else:
-        pool = [*learned, *FIXED, "edt", *(["shuffled"] if "adaptive-token" in learned else [])]
+        pool = [*learned, *FIXED, *RULES, *(["shuffled"] if "adaptive-token" in learned else [])]
         listed = [(first, second) for first in pool for second in pool if first != second]
     return [(pair, 1 / len(listed)) for pair in listed]
 

@@ -93,6 +93,7 @@ def _offer(parts: Parts, kind: PolicyKind) -> dict[str, Any]:
     heads = [head.name for head in parts.heads if head.meta.kind == kind.learned]
     return described(kind) | {
         "knobs": [asdict(key) for key in kind.all_keys if key.name not in filters],
+        "filters": [key.name for key in kind.all_keys if key.name in filters],
         "checkpoints": heads,
         "missing": missing(parts, kind),
     }
@@ -100,8 +101,8 @@ def _offer(parts: Parts, kind: PolicyKind) -> dict[str, Any]:
 
 def missing(parts: Parts, kind: PolicyKind) -> str:
     """Why a learned policy cannot run with the loaded model, or an empty string. A control runs by another lane too."""
-    if kind.learned == "tuned-lens" and parts.settings.small_model:
-        return ""  # a small model of its own stands in for the first layers
+    if kind.learned == "difficulty-probe" or (kind.learned == "tuned-lens" and parts.settings.small_model):
+        return ""  # a preset by hand, or a small model of its own, stands in for it
     if not kind.learned or kind.control or any(head.meta.kind == kind.learned for head in parts.heads):
         return ""
     return f"no trained {kind.learned} fits {parts.language_model.name}"
