@@ -80,10 +80,11 @@ def last_norm(model: LanguageModel) -> nn.Module:
     return norm
 
 
-def unembed(model: LanguageModel, states: Tensor) -> Tensor:
-    """The logits [N, V] of final states [N, H], scaled and soft-capped as the model does it."""
-    config = model.model.config.get_text_config()
-    logits: Tensor = model.model.get_output_embeddings()(states)
+def unembed(model: LanguageModel, states: Tensor, tokens: Tensor | None = None) -> Tensor:
+    """The logits [N, V] of final states [N, H], scaled and soft-capped as the model does it; of `tokens` alone, if given."""
+    config, head = model.model.config.get_text_config(), model.model.get_output_embeddings()
+    some = slice(None) if tokens is None else tokens
+    logits = nn.functional.linear(states, head.weight[some], None if head.bias is None else head.bias[some])
     logits = logits * (getattr(config, "logit_scale", None) or 1.0) / (getattr(config, "logits_scaling", None) or 1.0)
     cap = getattr(config, "final_logit_softcapping", None)
     return logits if cap is None else torch.tanh(logits / cap) * cap

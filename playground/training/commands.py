@@ -11,6 +11,7 @@ from models.checkpoints import SHIPPED
 from models.language_model import LanguageModel, load_language_model
 from playground.config import Settings, add_common_flags, settings_from
 from playground.training.head_commands import add_head_commands
+from playground.training.lens_command import add_lens_command
 from playground.training.rewards import REWARDS
 from playground.training.tempnet_command import add_tempnet_command
 
@@ -79,6 +80,7 @@ def add_commands(subparsers: Any) -> None:
     add_common_flags(calibrate)
     calibrate.set_defaults(run=_calibrate)
     add_head_commands(subparsers)
+    add_lens_command(subparsers)
     add_tempnet_command(subparsers)
 
 

@@ -43,7 +43,7 @@ from playground.decoding.sampling import (
     uniform,
 )
 from playground.decoding.session import Session
-from playground.decoding.steps import token_steps
+from playground.decoding.steps import refuse_nan, token_steps
 from playground.decoding.switching import SwitchRule, switching
 from playground.decoding.trace import LaneStep, TokenStep, float32_digits
 from playground.errors import PlaygroundError
@@ -116,10 +116,7 @@ class EntropySwitch:
     def _step(self, position: int, author: _Reader, fed: int) -> TokenStep:
         """The token that `author` writes; `fed` tokens were read for it (the first one's pass is the prompt's)."""
         assert author.logits is not None
-        if torch.isnan(author.logits).any():
-            raise PlaygroundError(
-                f"The model {author.model.name} produced NaN at token {position}; try --precision float32 or another model."
-            )
+        refuse_nan(author.logits, author.model.name, position)
         shared = min(self.session.model.vocab_size, self.small.vocab_size)
         logits = author.logits[:, :shared].double()
         before = torch.log_softmax(logits, dim=-1)
@@ -157,7 +154,7 @@ def kind(default_checkpoint: str) -> PolicyKind:
         title="Two models by entropy",
         summary=(
             "A small model writes while the mean entropy is low, the large one while it is high. Unless --small-model names "
-            "another, the small model is the first layers of the large one (15 of the embedded model's 30) and a trained "
+            "another, the small model is the first layers of the large one (20 of the embedded model's 30) and a trained "
             "linear map to its final state."
         ),
         formula="large writes if mean(H_{t−window+1} … H_t) >= threshold_bits, else small",
