@@ -27,6 +27,7 @@ from torch import Tensor
 
 NODES = 24
 CHUNK = 64  # tokens whose logits are held at once
+NOTHING = -80.0  # e^−80 counts as nothing, and exp() is ten times slower where it underflows
 _COLUMNS = ("value", "slope", "miss", "top", "length")
 
 
@@ -86,7 +87,7 @@ def curves(logits: Tensor, labels: Tensor, low: float, high: float, nodes: int =
     taus = torch.linspace(low**0.5, high**0.5, nodes, dtype=torch.float64).square().to(logits.dtype)
     value, slope, weights = [], [], torch.empty_like(lowered)
     for tau in taus:
-        torch.div(lowered, tau, out=weights).exp_()
+        torch.div(lowered, tau, out=weights).clamp_(min=NOTHING).exp_()
         total = weights.sum(-1)
         value.append(tau * total.log())
         slope.append(total.log() - torch.linalg.vecdot(weights, lowered) / total / tau)
