@@ -248,3 +248,12 @@ def test_the_context_limits_the_reply() -> None:
     (trace,) = run(model, ["fixed"])
     assert len(trace.steps) == 5
     assert trace.stop == "length"
+
+
+def test_a_lane_that_waits_for_another_is_timed_from_its_own_start(
+    tiny: TinyLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.perf_counter", lambda: float(tiny.steps))  # the clock counts the model's steps
+    donor, follower = run(tiny, ["edt", "shuffled:of=1"])
+    for trace in (donor, follower):
+        assert trace.timings["decode_seconds"] == len(trace.steps) - 1

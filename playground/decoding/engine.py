@@ -8,6 +8,7 @@ one forward pass.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -38,10 +39,13 @@ def stream(model: Model, request: Request, rows: Sequence[Row], resources: Resou
     decoders = _decoders(session, alone)
     yield Started(tuple(lane.header for lane in lanes))
     session.begin()
+    _start_clocks(alone)
     yield from _together(decoders)
     if followers:
         session.resources = replace(resources, donors={lane.index + 1: _donor(session, lane) for lane in alone})
-        yield from _together(_decoders(session, followers))
+        decoders = _decoders(session, followers)
+        _start_clocks(followers)
+        yield from _together(decoders)
     yield Finished(tuple(lane.finished(session.prefill_seconds) for lane in lanes))
 
 
@@ -67,6 +71,12 @@ def _decoders(session: Session, lanes: Sequence[Lane]) -> list[Decoder]:
         if lane.row.spec.kind.decoder is not None:
             decoders.append(lane.row.spec.kind.decoder(session, lane))
     return decoders
+
+
+def _start_clocks(lanes: Sequence[Lane]) -> None:
+    """A lane's decoding time holds neither the prefill nor what it waited for another lane."""
+    for lane in lanes:
+        lane.began = time.perf_counter()
 
 
 def _together(decoders: Sequence[Decoder]) -> Iterator[tuple[LaneStep, ...]]:
