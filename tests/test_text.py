@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Sequence
 
@@ -86,3 +87,11 @@ def test_a_blank_that_the_tokenizer_drops_at_a_beginning_is_kept_inside_a_reply(
 
     assert pieces_of(decode, [0, 1, 2, 3]) == ["Once", " upon", " a", " time", ""]
     assert pieces_of(decode, [2, 3], context=[0, 1]) == [" a", " time", ""]
+
+
+def test_a_copy_goes_its_own_way(tiny: TinyLM) -> None:
+    first = TextPieces(tiny.decode)
+    assert first.push(0xC3) == ""
+    other = copy.copy(first)
+    assert (first.push(0xA9), other.push(0xA8)) == ("é", "è")
+    assert (first.push(97), other.push(98)) == ("a", "b")
