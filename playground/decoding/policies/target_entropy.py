@@ -90,7 +90,7 @@ def clips(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:
     high, low = (sum(step.channel["clipped"] == side for step in steps) / len(steps) for side in (1, -1))
     if not high and not low:
         return ""
-    sides = " and at ".join(f"`{name}` for {share:.0%}" for name, share in (("high", high), ("low", low)) if share)
+    sides = " and at ".join(f"{name} for {share:.0%}" for name, share in (("high", high), ("low", low)) if share)
     return f"T stopped at {sides} of the tokens, which therefore miss the target of {values['nats']} nats."
 
 
