@@ -58,11 +58,17 @@ BLOCK = 5
 
 
 def channels(spec: str, position: int) -> dict[str, float]:
-    """What the policy of `spec` records at a position; the first step of a measured lane has no amount yet."""
+    """What the policy of `spec` records at a position; the first step of a measured lane has no amount yet.
+
+    A policy of the real catalogue records the highest value of each of its channels.
+    """
     if spec.startswith("measured"):
         amount = {"amount": 0.25 * (position % 20)} if position else {}
         return {**amount, "author": float(position % 3 == 0), "running": -1.0 + position % 5}
-    return {"size": 1.0 + position % 4} if spec.startswith("blocks") else {}
+    if spec.startswith("blocks"):
+        return {"size": 1.0 + position % 4}
+    kinds = [kind for kind in catalogue({}).kinds if kind.name == spec.partition(":")[0]]
+    return {channel.name: float(channel.high) for kind in kinds for channel in kind.channels}
 
 
 def measured_catalogue() -> Catalogue:
