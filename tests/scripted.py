@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -104,12 +105,13 @@ def header(request: Request, spec: str, lane: int = 0) -> Trace:
 class ScriptedParts:
     """Streams `texts` a lane (the same for every lane unless two are given), then the end token.
 
-    A lane of BLOCKS streams BLOCK steps at once and nothing in between; one that follows another starts after it.
+    A pass in `hold` waits until its event is set. A lane of BLOCKS streams BLOCK steps at once and nothing in between; one that follows another starts after it.
     """
 
     settings: Settings
     texts: tuple[tuple[str, ...], ...] = (WORDS * 3, WORDS * 2)
     pause: float = 0.0
+    hold: dict[int, threading.Event] = field(default_factory=dict)
     heads: tuple[Any, ...] = tuple(
         SimpleNamespace(name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}"), card=f"# {level}-head")
         for level in ("token", "sequence")
@@ -144,6 +146,8 @@ class ScriptedParts:
             yield Started(headers)
             for steps in _passes(lanes, specs):
                 time.sleep(self.pause)
+                if sent in self.hold:
+                    self.hold[sent].wait(60)
                 yield steps
                 sent += 1
             traces = zip(headers, lanes, strict=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -273,20 +274,103 @@ def test_a_policys_own_channel_has_an_overlay_with_legend_card_table_and_chart(
 
 
 def test_a_lane_that_waits_or_streams_by_block_says_so_and_ends_by_itself(page: Page, settings: Settings) -> None:
-    parts = ScriptedParts(settings, texts=(WORDS[:9],), pause=0.4, catalogue=measured_catalogue())
+    before_the_block, before_the_follower = threading.Event(), threading.Event()
+    hold = {4: before_the_block, 10: before_the_follower}  # lane 1 takes ten passes, the last for its end token
+    parts = ScriptedParts(settings, texts=(WORDS[:9],), pause=0.15, hold=hold, catalogue=measured_catalogue())
     with served(parts) as server:
         page.goto(server.url)
         set_lanes(page, "blocks", "shuffled:of=1")
         page.click("#generate")
         board = page.locator("#compare-board")
-        board.get_by_text("waits for lane 1").wait_for()
-        board.get_by_text("no token is certain yet").wait_for()
+        uncertain, waits = board.get_by_text("no token is certain yet"), board.get_by_text("waits for lane 1")
+        uncertain.wait_for()
+        waits.wait_for()
+        before_the_block.set()
         page.wait_for_selector('#compare-board [data-lane="0"].pg-ended')
-        assert board.get_by_text("no token is certain yet").count() == 0
-        assert board.get_by_text("waits for lane 1").is_visible()
+        assert uncertain.count() == 0
+        assert waits.is_visible()
         assert page.locator('#compare-board [data-lane="1"].pg-ended').count() == 0
+        before_the_follower.set()
         page.wait_for_selector("#compare-board .pg-figures dt")
-        assert board.get_by_text("waits for lane 1").count() == 0
+        assert waits.count() == 0
         for lane in (0, 1):
             assert page.locator(f'#compare-board [data-lane="{lane}"] .pg-token').all_text_contents() == list(WORDS[:9])
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_the_picker_offers_every_streaming_policy_and_every_one_keeps_its_spec(page: Page, settings: Settings) -> None:
+    parts = ScriptedParts(settings)
+    with served(parts) as server:
+        page.goto(server.url)
+        pick = page.locator(".pg-kind").first
+        pick.wait_for()
+        offered = pick.locator("option").evaluate_all("options => options.map(o => [o.value, o.disabled, o.text])")
+        assert sorted(name for name, _, _ in offered) == sorted(k.name for k in parts.catalogue.kinds if k.streams)
+        assert all("no trained" in text for _, disabled, text in offered if disabled)
+        assert pick.locator("optgroup").count() >= 5
+        for name in [name for name, disabled, _ in offered if not disabled]:
+            pick.select_option(name)
+            assert page.locator(".pg-specinput").first.input_value() == name
+            page.locator(".pg-about").first.locator("summary").click()
+            kind = next(kind for kind in parts.catalogue.kinds if kind.name == name)
+            assert page.locator(".pg-about .pg-formula").first.text_content() == kind.formula
+        pick.select_option("adaptive-token")
+        assert page.get_by_label("quantile", exact=True).count() == 0
+        page.get_by_label("select", exact=True).first.select_option("quantile")
+        assert page.get_by_label("quantile", exact=True).count() == 1
+        page.get_by_label("select", exact=True).first.select_option("argmax")
+        assert page.locator(".pg-specinput").first.input_value() == "adaptive-token"
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_methods_view_lists_every_policy_and_the_cards(page: Page, settings: Settings, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 844})
+    parts = ScriptedParts(settings)
+    with served(parts) as server:
+        page.goto(server.url)
+        page.get_by_role("tab", name="Methods").click()
+        page.wait_for_selector(".pg-method >> visible=true")
+        listed = page.locator(".pg-method").evaluate_all("all => all.map(card => card.dataset.policy)")
+        assert sorted(listed) == sorted(kind.name for kind in parts.catalogue.kinds)
+        text = page.locator(".pg-methods").inner_text()
+        for kind in parts.catalogue.kinds:
+            assert kind.formula in text or " ".join(kind.formula.split()) in " ".join(text.split())
+            assert kind.source in text
+        page.locator(".pg-checkpoint button", has_text="token-head").click()
+        page.get_by_role("heading", name="token-head").wait_for()
+        assert page.get_by_text(parts.refused_heads[0]).is_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_a_grounded_prompt_fills_the_document_and_every_lane_is_asked_with_it(page: Page, settings: Settings) -> None:
+    parts = ScriptedParts(settings)
+    asked: list[Request] = []
+    stream = parts.stream
+    parts.stream = lambda request, *rest: asked.append(request) or stream(request, *rest)  # type: ignore[method-assign]
+    with served(parts) as server:
+        page.goto(server.url)
+        page.get_by_role("button", name="grounded").first.click()
+        page.get_by_role("button", name="The final score").first.click()
+        page.get_by_text("More: document").first.click()
+        page.wait_for_function("document.querySelector('#compare-source textarea').value.startsWith('Report:')")
+        page.click("#generate")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+    assert [(r.prompt, (r.source or "")[:17]) for r in asked] == [("Which team won?", "Report: The Foxes")]
+
+
+def test_suggest_t_streams_stops_and_goes_into_a_lane(page: Page, settings: Settings) -> None:
+    parts = ScriptedParts(settings, pause=0.05)
+    with served(parts) as server:
+        page.goto(server.url)
+        page.get_by_text("Suggest a temperature for this prompt").click()
+        page.click("#suggest-t")
+        page.wait_for_function("document.querySelector('#suggest-said').innerText.includes('at 14 temperatures')")
+        page.click("#suggest-stop")
+        page.wait_for_function("document.querySelector('#suggest-said').innerText.startsWith('Stopped')")
+        assert page.locator("#suggest-use").is_disabled()
+        page.click("#suggest-t")
+        page.wait_for_selector("#suggest .js-plotly-plot")
+        page.wait_for_function("document.querySelector('#suggest-said').innerText.includes('published rule')")
     assert page.problems == []  # type: ignore[attr-defined]
