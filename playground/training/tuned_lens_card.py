@@ -60,8 +60,8 @@ def _held_out(figures: Mapping[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        "`entropy-switch` keeps one temperature, so it has no correlation with entropy; the last column tells how well the small",
-        "model's entropy stands in for the large one's when the rule reads it.\n",
+        "The rule of `entropy-switch` reads the author's entropy; the last column tells how well the small model's stands in for the",
+        "large one's, token by token. The temperature is one number throughout, so its correlation with entropy is not defined.\n",
     ]
 
 
