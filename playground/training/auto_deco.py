@@ -38,9 +38,9 @@ PER_TEXT = 64  # tokens of one text, evenly spaced
 
 @dataclass(frozen=True)
 class Recipe:
-    learning_rate: float = 5e-4
-    weight_decay: float = 0.01
-    dropout: float = 0.1
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.1
+    dropout: float = 0.3
     batch: int = 512
     epochs: int = 20
     patience: int = 4
