@@ -2,10 +2,12 @@
 
     python benchmarks/mirostat.py [--seeds 8] [--tokens 250] [--model …]
 
-Every seed writes one reply of a fixed length under each policy; the end token is suppressed. Surprise is in bits, as each
-version feeds it back: v1 of the model's own distribution, v2 of the renormalised one. A reply loops when more than half of
-the 4-grams of its last 100 tokens are repeats; loops are counted and left out of the means. `fixed` at T = 1 shows what is
-reachable. The table gives the figures, the last line is JSON.
+Every seed writes one reply of a fixed length under each policy; the end token is suppressed. Seeds take turns on the first
+gallery prompt of four families. Surprise is in bits, as each version feeds it back: v1 of the model's own distribution, v2
+of the renormalised one. A reply loops when more than half of the 4-grams of its last 100 tokens are repeats; loops are
+counted and left out of the means. Since mu moves by eta for every bit off the target, the mean misses it by
+(mu at the start − mu at the end) / (eta · tokens) unless mu is at its cap, so the mean without the first 50 tokens is
+given too. `fixed` at T = 1 shows what is reachable. The table gives the figures, the last line is JSON.
 """
 
 from __future__ import annotations
@@ -31,10 +33,15 @@ from playground.decoding.engine import stream
 from playground.decoding.policies.base import Head, Resources, Row
 from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.trace import Finished, Request, Trace
+from playground.gallery import load_gallery
 
-PROMPT = "Write a long story about a lighthouse keeper and a storm."
-TARGETS = (2.0, 3.0)
-SPECS = tuple(f"mirostat-v{version}:tau_bits={target}" for version in (1, 2) for target in TARGETS)
+STEERED = ("mirostat-v1:", "mirostat-v2:", "mirostat-v2:eta=0.3,")
+FAMILIES = ("creative", "many-answers", "instruction", "chat")
+SETTLED = 50  # tokens in which mu comes most of the way from 2·tau to where it works
+POLICIES: tuple[tuple[str, float | None], ...] = (
+    *((f"{name}tau_bits={target:g}", target) for name in STEERED for target in (2.0, 3.0)),
+    ("fixed:temperature=1", None),
+)
 
 
 class Endless:
@@ -64,33 +71,45 @@ def loops(trace: Trace) -> bool:
     """Whether more than half of the 4-grams of the last 100 tokens stand there already."""
     last = trace.token_ids[-100:]
     grams = [last[i : i + 4] for i in range(len(last) - 3)]
-    return 1 - len(set(grams)) / len(grams) > 0.5
+    return len(set(grams)) < 0.5 * len(grams)
 
 
 def replies(model: Any, seeds: int, tokens: int) -> list[tuple[Trace, ...]]:
-    """For every seed, one reply a policy, the last of them at T = 1."""
+    """For every seed, one reply a policy, the last of them at T = 1; the seeds of one prompt run in one batch."""
 
     def no_head(name: str) -> Head:
         raise AssertionError("none of these policies is learned")
 
-    specs = [catalogue({}).parse(spec) for spec in (*SPECS, "fixed:temperature=1.0")]
-    rows = [Row(spec, 0, seed) for seed in range(seeds) for spec in specs]  # all in one batch
-    for event in stream(model, Request(PROMPT, max_tokens=tokens), rows, Resources(no_head)):
-        if isinstance(event, Finished):
-            lanes = iter(event.traces)
-            return [tuple(next(lanes) for _ in specs) for _ in range(seeds)]
-    raise AssertionError("a stream ends with Finished")
+    first = {prompt.family: prompt for prompt in reversed(load_gallery())}
+    specs = [catalogue({}).parse(spec) for spec, _ in POLICIES]
+    found: list[tuple[Trace, ...]] = []
+    for place, family in enumerate(FAMILIES):
+        request = Request(first[family].prompt, max_tokens=tokens)
+        mine = range(place, seeds, len(FAMILIES))
+        rows = [Row(spec, 0, seed) for seed in mine for spec in specs]
+        for event in stream(model, request, rows, Resources(no_head)) if rows else ():
+            if isinstance(event, Finished):
+                lanes = iter(event.traces)
+                found += [tuple(next(lanes) for _ in specs) for _ in mine]
+        print(f"{family}: seeds {', '.join(map(str, mine))}", file=sys.stderr)
+    return found
 
 
-def surprise(trace: Trace) -> float:
-    """Mean surprise in bits: as fed back, or at T = 1 for `fixed`."""
-    return fmean(step.channel.get("surprise_bits", -step.logprob / math.log(2)) for step in trace.steps)
+def surprise(trace: Trace, start: int = 0) -> float:
+    """Mean surprise in bits from this token on: as fed back, or at T = 1 for `fixed`."""
+    return fmean(step.channel.get("surprise_bits", -step.logprob / math.log(2)) for step in trace.steps[start:])
 
 
-def figures(traces: list[Trace], target: float | None) -> dict[str, Any]:
+def at_cap(trace: Trace, vocabulary: int) -> float:
+    """The share of tokens at which mu stood at its cap, log2 V."""
+    return fmean(step.channel.get("mu", 0.0) > math.log2(vocabulary) - 1e-4 for step in trace.steps)
+
+
+def figures(traces: list[Trace], target: float | None, vocabulary: int) -> dict[str, Any]:
     """Mean surprise of the replies that do not loop, its distance from the target, and the loops."""
     straight = [surprise(trace) for trace in traces if not loops(trace)]
     mean = fmean(straight) if straight else None
+    settled = [surprise(trace, SETTLED) for trace in traces if not loops(trace) and len(trace.steps) > SETTLED]
     return {
         "replies": len(traces),
         "loops": len(traces) - len(straight),
@@ -99,6 +118,9 @@ def figures(traces: list[Trace], target: float | None) -> dict[str, Any]:
         "lowest_bits": min(straight, default=None),
         "highest_bits": max(straight, default=None),
         "off_target": None if mean is None or target is None else mean / target - 1,
+        "settled_bits": fmean(settled) if settled else None,
+        "settled_off_target": fmean(settled) / target - 1 if settled and target else None,
+        "at_cap": fmean(at_cap(trace, vocabulary) for trace in traces),
         "loops_mean_bits": fmean(map(surprise, looping)) if (looping := [t for t in traces if loops(t)]) else None,
         "reachable_bits": fmean(step.entropy for trace in traces for step in trace.steps) / math.log(2),
     }
@@ -110,8 +132,8 @@ def shown(value: float | None, form: str) -> str:
 
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
-        "| policy | loops | target | mean surprise | off | lowest–highest | of loops | mean entropy at T = 1 |",
-        "|---|---|---|---|---|---|---|---|",
+        "| policy | loops | target | mean surprise | off | lowest–highest | after 50 | off | mu at cap | of loops | entropy at T = 1 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
         span = f"{shown(row['lowest_bits'], '.2f')}–{shown(row['highest_bits'], '.2f')}"
@@ -121,6 +143,9 @@ def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
             shown(row["mean_bits"], ".3f"),
             shown(row["off_target"], "+.1%"),
             span,
+            shown(row["settled_bits"], ".3f"),
+            shown(row["settled_off_target"], "+.1%"),
+            f"{row['at_cap']:.0%}",
             shown(row["loops_mean_bits"], ".2f"),
             f"{row['reachable_bits']:.2f}",
         )
@@ -141,10 +166,9 @@ def main() -> None:
         settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
     )
     found = replies(Endless(model), flags.seeds, flags.tokens)
-    targets = (*(target for _ in (1, 2) for target in TARGETS), None)
     rows = {
-        name: figures([traces[lane] for traces in found], target)
-        for lane, (name, target) in enumerate(zip((*SPECS, "fixed, T = 1"), targets, strict=True))
+        spec: figures([traces[lane] for traces in found], target, model.vocab_size)
+        for lane, (spec, target) in enumerate(POLICIES)
     }
     print(f"{model.name}, {flags.seeds} seeds × {flags.tokens} tokens, end token suppressed, surprise in bits")
     print(table(rows))
