@@ -69,8 +69,8 @@ bar.append(group, legend);
 function drawLegend() {
   legend.replaceChildren();
   const scale = scaleOf(state.overlay);
+  legend.title = scale?.help || "";
   if (!scale) return;
-  legend.title = scale.help;
   if (scale.words.length) drawWords(scale);
   else drawRuler(scale);
 }
@@ -87,18 +87,20 @@ function drawWords(scale) {
 }
 
 function drawRuler(scale) {
+  const beyond = (side) => state.run !== null && scale[side] === state.run;
   const strip = make("div", "pg-strip");
   strip.style.backgroundImage = `linear-gradient(to right, ${scale.stops[theme()].join(", ")})`;
   const ticks = make("div", "pg-ticks");
   scale.ticks.forEach((tick) => {
-    const sign = tick === scale.high && scale.above === state.run && state.run ? "≥ " : tick === scale.low && scale.below === state.run && state.run ? "≤ " : "";
+    const sign = tick === scale.high && beyond("above") ? "≥ " : tick === scale.low && beyond("below") ? "≤ " : "";
     const label = make("span", "", sign + String(tick).replace("-", "−"));
     label.style.left = `${100 * shareOf(scale, tick)}%`;
     ticks.append(label);
   });
   const ruler = make("div", "pg-ruler");
   ruler.append(strip, ticks);
-  for (const part of [scale.ends[0], ruler, scale.ends[1], scale.unit]) if (part) legend.append(part.nodeType ? part : make("span", part === scale.unit ? "pg-unit" : "pg-end", part));
+  const said = (text, className) => (text ? [make("span", className, text)] : []);
+  legend.append(...said(scale.ends[0], "pg-end"), ruler, ...said(scale.ends[1], "pg-end"), ...said(scale.unit, "pg-unit"));
   legend.setAttribute("aria-label", `${scale.title} from ${scale.low} ${scale.unit} ${scale.ends[0]} to ${scale.high} ${scale.unit} ${scale.ends[1]}`);
 }
 

@@ -257,3 +257,16 @@ def test_a_lane_that_waits_for_another_is_timed_from_its_own_start(
     donor, follower = run(tiny, ["edt", "shuffled:of=1"])
     for trace in (donor, follower):
         assert trace.timings["decode_seconds"] == len(trace.steps) - 1
+
+
+def test_the_first_event_says_of_every_lane_what_the_last_one_does(tiny: TinyLM) -> None:
+    specs = ["adaptive-token", "edt:top_p=0.9", "shuffled:of=1,top_k=5"]
+    events = list(
+        engine.stream(tiny, PROMPT, engine.rows_of(PROMPT, [POLICIES.parse(s) for s in specs]), Resources(head))
+    )
+    first, last = events[0], events[-1]
+    assert isinstance(first, Started)
+    assert isinstance(last, Finished)
+    for early, late in zip(first.traces, last.traces, strict=True):
+        assert early.with_steps(late.steps, late.stop).id == late.id
+    assert first.traces[2].order == ("temperature", "top_k")

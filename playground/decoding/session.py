@@ -11,6 +11,7 @@ from playground.decoding.lane import Lane
 from playground.decoding.model import Model, ModelOutput
 from playground.decoding.policies.base import Resources, Row
 from playground.decoding.request import with_source
+from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER
 from playground.decoding.text import TextPieces
 from playground.decoding.trace import LaneStep, Request, Trace
 
@@ -81,7 +82,7 @@ class Session:
             source_ids=self.source_ids,
             text="",
             stop="cancelled",
-            order=("temperature",),
+            order=("temperature", *(f for f in FILTER_ORDER if row.spec.filters[f] != FILTER_OFF[f])),
             grid=None,
             steps=(),
         )

@@ -90,9 +90,9 @@ KIND = PolicyKind(
     channels=(
         Channel(
             "agreement",
-            "agreement",
-            "share of the n replies",
-            "how many of the n replies begin with the same tokens up to here",
+            "Agreement",
+            "of the n replies",
+            "the share of the n replies that begin with the same tokens up to here",
             0.0,
             1.0,
         ),

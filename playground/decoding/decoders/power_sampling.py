@@ -119,7 +119,7 @@ KIND = PolicyKind(
     ),
     decoder=PowerSampling,
     channels=(
-        Channel("acceptance", "accepted moves", "share", "the share of all moves that were accepted", 0.0, 1.0),
+        Channel("acceptance", "Accepted moves", "", "the share of all moves that were accepted", 0.0, 1.0),
         Channel(
             "rewritten", "rewritten", "times", "how many accepted moves drew this position anew", 0.0, 16.0, figure=""
         ),
