@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from playground.decoding.policies.catalogue import catalogue
-from playground.decoding.policies.spec import GROUPS, PolicyKind
+from playground.decoding.policies.spec import GROUPS, Key, PolicyKind
 
 COLUMNS = ("policy", "rule", "source", "file", "departure", "own keys")
 
@@ -40,20 +40,29 @@ def described(kind: PolicyKind) -> dict[str, Any]:
         "name": kind.name,
         "title": kind.title,
         "group": kind.group,
-        "summary": kind.summary,
+        "summary": _plain(kind.summary),
         "formula": kind.formula,
         "source": kind.source,
-        "departure": kind.departure,
+        "departure": _plain(kind.departure),
         "file": file_of(kind),
         "streams": kind.streams,
         "stands_for": kind.stands_for[0].name if kind.stands_for else "",
         "order": list(order_of(kind)),
-        "keys": [asdict(key) | {"allowed": key.allowed} for key in kind.keys],
+        "keys": described_keys(kind.keys),
         "channels": [
-            {"title": channel.title, "unit": channel.unit, "help": channel.help.replace("`", "")}
-            for channel in kind.channels
+            {"title": channel.title, "unit": channel.unit, "help": _plain(channel.help)} for channel in kind.channels
         ],
     }
+
+
+def described_keys(keys: Iterable[Key]) -> list[dict[str, Any]]:
+    """Knobs as plain values, with what each allows in words."""
+    return [asdict(key) | {"help": _plain(key.help), "allowed": key.allowed} for key in keys]
+
+
+def _plain(text: str) -> str:
+    """Without the quotes of Markdown, which the page does not read."""
+    return text.replace("`", "")
 
 
 def table(kinds: Sequence[PolicyKind] | None = None) -> str:

@@ -42,18 +42,22 @@ function facts(kind) {
 function knobs(kind) {
   const details = make("details", "pg-table");
   details.append(make("summary", "", `Knobs: ${kind.keys.map((key) => key.name).join(", ")}`));
+  details.append(tableOf("knob", kind.keys));
+  return details;
+}
+
+function tableOf(name, keys) {
   const table = make("table", "pg-keys");
   const head = make("tr");
-  for (const name of ["knob", "default", "allowed", "what it does"]) head.append(make("th", "", name));
+  for (const title of [name, "default", "allowed", "what it does"]) head.append(make("th", "", title));
   table.append(head);
-  for (const key of kind.keys) {
+  for (const key of keys) {
     const row = make("tr");
     row.append(make("td", "", key.name), make("td", "", String(key.default)));
     row.append(make("td", "", key.allowed), make("td", "", key.help));
     table.append(row);
   }
-  details.append(table);
-  return details;
+  return table;
 }
 
 for (const text of fixed.lead) root.append(make("p", "pg-lead", text));
@@ -63,3 +67,4 @@ for (const group of fixed.groups) {
   grid.append(...group.kinds.map(policy));
   root.append(grid);
 }
+root.append(make("h3", "", "Filters, for any policy"), tableOf("filter", fixed.filters));

@@ -49,3 +49,4 @@ def test_what_the_page_is_told_is_plain_and_says_what_every_knob_allows() -> Non
         assert [key["name"] for key in told["keys"]] == [key.name for key in kind.keys]
         assert all(key["help"] and key["allowed"] for key in told["keys"]), kind.name
         assert told["order"], kind.name
+        assert "`" not in json.dumps(told), kind.name

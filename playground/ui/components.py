@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import gradio as gr
 from playground.decoding.policies.spec import FILTER_KEYS, PolicyKind, Spec
 from playground.errors import PlaygroundError
 from playground.gallery import GalleryPrompt
-from playground.methods import described, grouped
+from playground.methods import described, described_keys, grouped
 from playground.parts import Parts
 from playground.ui.runs import Runs
 from playground.ui.scales import scales
@@ -71,7 +70,7 @@ def policies(parts: Parts, value: Sequence[str]) -> gr.HTML:
         list(value),
         (parse,),
         kinds=[_offer(parts, kind) for _, kinds in grouped(parts.catalogue.kinds) for kind in kinds if kind.streams],
-        filters=[asdict(key) for key in FILTER_KEYS],
+        filters=described_keys(FILTER_KEYS),
         added=list(ADDED_LANES),
     )
 
@@ -92,7 +91,7 @@ def _offer(parts: Parts, kind: PolicyKind) -> dict[str, Any]:
     filters = {key.name for key in FILTER_KEYS} - {key.name for key in kind.keys}
     heads = [head.name for head in parts.heads if head.meta.kind == kind.learned]
     return described(kind) | {
-        "knobs": [asdict(key) for key in kind.all_keys if key.name not in filters],
+        "knobs": described_keys(key for key in kind.all_keys if key.name not in filters),
         "filters": [key.name for key in kind.all_keys if key.name in filters],
         "checkpoints": heads,
         "missing": missing(parts, kind),

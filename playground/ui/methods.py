@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
+from playground.decoding.policies.spec import FILTER_KEYS
 from playground.decoding.sampling import FILTER_ORDER
-from playground.methods import described, grouped
+from playground.methods import described, described_keys, grouped
 from playground.parts import Parts
 from playground.ui.components import component, missing
 
@@ -23,7 +24,7 @@ def build(parts: Parts) -> None:
         {"name": group, "kinds": [described(kind) | {"missing": missing(parts, kind)} for kind in kinds]}
         for group, kinds in grouped(parts.catalogue.kinds)
     ]
-    component("methods", None, groups=groups, lead=list(LEAD))
+    component("methods", None, groups=groups, filters=described_keys(FILTER_KEYS), lead=list(LEAD))
     gr.HTML("<h3>Checkpoints</h3>", elem_classes="pg-cards")
     for head in parts.heads:
         with gr.Accordion(head.name, open=False, elem_classes="pg-more pg-checkpoint"):
