@@ -49,7 +49,7 @@ class Recipe:
     target_nats: float = 2.0
     learning_rate: float = 1e-3
     dropout: float = 0.5
-    batch: int = 512
+    batch: int = 256
     epochs: int = 60
     patience: int = 8
     seed: int = 0
@@ -85,6 +85,11 @@ def run(
 ) -> Checkpoint:
     """Fits a network and writes its three files to `folder`. Deterministic by the recipe's seed."""
     recipe = recipe or Recipe()
+    most = math.log(model.vocab_size)
+    if not 0 < recipe.target_nats < most:
+        raise PlaygroundError(
+            f"`target-nats` must lie between 0 and ln V = {most:.2f} (neither included), got {recipe.target_nats:g}."
+        )
     read, digest = corpus.read(texts)
     logits = functools.partial(unembed, model)
     full = not linear(logits, model.hidden_size)
@@ -113,7 +118,7 @@ def run(
         commit=commit(),
         settings={
             "target_nats": recipe.target_nats,
-            "rho": math.log(model.vocab_size) - recipe.target_nats,
+            "rho": most - recipe.target_nats,
             "full": float(full),
             "low": network.low,
             "high": network.high,

@@ -9,7 +9,6 @@ from typing import Any
 
 from models.checkpoints import SHIPPED
 from playground.config import add_common_flags, settings_from
-from playground.errors import PlaygroundError
 
 
 def add_tempnet_command(subparsers: Any) -> None:
@@ -35,8 +34,6 @@ def _tempnet(arguments: argparse.Namespace, environment: dict[str, str]) -> None
     settings = settings_from(vars(arguments), environment)
     names = ("target_nats", "epochs", "learning_rate", "seed")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    if not given.get("target_nats", 1.0) > 0:
-        raise PlaygroundError(f"`target-nats` must be a number above 0, got {given['target_nats']:g}.")
     tempnet.run(
         load_model(settings),
         arguments.texts,
