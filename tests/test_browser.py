@@ -371,6 +371,6 @@ def test_suggest_t_streams_stops_and_goes_into_a_lane(page: Page, settings: Sett
         page.wait_for_function("document.querySelector('#suggest-said').innerText.startsWith('Stopped')")
         assert page.locator("#suggest-use").is_disabled()
         page.click("#suggest-t")
-        page.wait_for_selector("#suggest .js-plotly-plot")
         page.wait_for_function("document.querySelector('#suggest-said').innerText.includes('published rule')")
+        page.wait_for_selector("#suggest .js-plotly-plot")
     assert page.problems == []  # type: ignore[attr-defined]

@@ -121,13 +121,28 @@ def test_the_command_prints_one_object_and_the_same_again(
 
 
 def test_the_page_tells_progress_then_the_sentence_and_draws_the_curve(tiny_parts: parts.Parts) -> None:
-    told = list(SuggestT(tiny_parts).sweep("Hello.", "", "", "", "", 1, 16))
+    tab = SuggestT(tiny_parts)
+    told = list(tab.sweep(tab.begin()[0], "Hello.", "", "", "", "", 1, 16))
     sentence, figure, found = told[-1]
     assert sentence.endswith(".")
     assert (found is None) == sentence.startswith("No clear turning point")
     assert len(figure.data[0].x) == 14
-    refused = list(SuggestT(tiny_parts).sweep(" ", "", "", "", "", 1, 16))
+    refused = list(tab.sweep(tab.begin()[0], " ", "", "", "", "", 1, 16))
     assert [row[0] for row in refused] == ["Write a prompt first, or pick one below."]
+
+
+def test_a_sweep_is_stopped_by_its_own_ticket_also_before_it_starts(settings: Settings) -> None:
+    scripted = ScriptedParts(settings)
+    tab = SuggestT(scripted)  # type: ignore[arg-type]
+    first, second = tab.begin()[0], tab.begin()[0]
+    tab.stop(first)
+    tab.stop("unknown")
+    assert [row[0] for row in tab.sweep(first, "Hello.", "", "", "", "", 1, 16)] == [
+        "Stopped; nothing is suggested from half a sweep."
+    ]
+    assert scripted.closed == [0]
+    *_, (sentence, _, _) = tab.sweep(second, "Hello.", "", "", "", "", 1, 16)
+    assert "published rule" in sentence
 
 
 def test_the_chart_marks_a_turning_point_only_where_there_is_one() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import uuid
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,26 +26,46 @@ LEAD = (
 )
 INTERVAL = 0.5
 REDRAW = 4.0
+TICKETS = 1000
 Output = tuple[Any, Any, Any]
 
 
 class SuggestT:
-    """The handlers; they hold no state but the parts."""
+    """The handlers. A sweep has a ticket from the click on, so that one which still waits in the queue can be stopped.
+
+    Gradio's own `cancels` is not used: a sweep begun right after a cancelled one is cancelled with it.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._stopped: OrderedDict[str, bool] = OrderedDict()
+
+    def begin(self) -> tuple[str, str]:
+        """(ticket of a new sweep, sentence)."""
+        ticket = uuid.uuid4().hex
+        self._stopped[ticket] = False
+        while len(self._stopped) > TICKETS:
+            self._stopped.popitem(last=False)
+        return ticket, "Waiting for the decoder."
+
+    def stop(self, ticket: Any) -> None:
+        """End the sweep with this ticket at its next step."""
+        if ticket in self._stopped:
+            self._stopped[ticket] = True
 
     def sweep(
-        self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any
+        self, ticket: Any, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any
     ) -> Iterator[Output]:
         """Stream a sweep: (sentence, curve, the temperature found or None). A refusal is the sentence."""
         try:
             request = read_request(prompt, system, prefill, stops, source, seed, length)
             sweep = Sweep(self.parts, [request])
             spoken = drawn = time.monotonic()
-            yield "Starting.", None, None
             for progress in sweep.run():
                 now = time.monotonic()
+                if self._stopped.get(ticket, True):
+                    yield "Stopped; nothing is suggested from half a sweep.", curve_chart(progress.curve), None
+                    return
                 if now - drawn > REDRAW:
                     drawn = spoken = now
                     yield said(progress), curve_chart(progress.curve), None
@@ -54,6 +76,8 @@ class SuggestT:
             yield found.sentence, suggestion_chart(found), found.turning
         except PlaygroundError as error:
             yield str(error), gr.skip(), None
+        finally:
+            self._stopped.pop(ticket, None)
 
 
 def put(found: float | None, specs: Any) -> Any:
@@ -122,7 +146,7 @@ def build(parts: Parts, box: PromptBox, seed: gr.Number, length: gr.Slider, lane
             use = gr.Button("Put it in a lane", elem_id="suggest-use", min_width=140, interactive=False)
         told = gr.Markdown("", elem_id="suggest-said", elem_classes="pg-said")
         chart = gr.Plot(show_label=False, container=False, elem_classes="pg-chart", visible=False)
-    found = gr.State(None)
+    found, ticket = gr.State(None), gr.State(None)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     def run(*values: Any) -> Iterator[list[Any]]:
@@ -130,13 +154,13 @@ def build(parts: Parts, box: PromptBox, seed: gr.Number, length: gr.Slider, lane
             shown = gr.update(value=figure, visible=True) if isinstance(figure, go.Figure) else gr.skip()
             yield [sentence, shown, value, gr.update(interactive=value is not None)]
 
-    event = start.click(
+    start.click(tab.begin, None, [ticket, told], **private).then(
         run,
-        [*box.inputs, seed, length],
+        [ticket, *box.inputs, seed, length],
         [told, chart, found, use],
         concurrency_limit=1,
         concurrency_id="decode",
         **private,
     )
-    stop.click(lambda: "Stopped; nothing is suggested from half a sweep.", None, told, cancels=[event], **private)
+    stop.click(tab.stop, ticket, None, **private)
     use.click(put, [found, lanes], lanes, **private)
