@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from models import checkpoints
 from models.errors import ModelError
 from models.language_model import LanguageModel
-from models.tuned_lens import TunedLens, with_lens
+from models.tuned_lens import with_lens
 from playground import parts as parts_module
 from playground.config import Settings
 from playground.decoding import engine
@@ -310,9 +311,12 @@ def test_a_second_model_with_other_tokens_is_refused_with_a_remedy(with_small: A
 
 @pytest.mark.slow
 def test_after_a_switch_the_real_models_say_what_a_whole_pass_says(embedded_model: LanguageModel) -> None:
-    second = Recording(with_lens(embedded_model, 4, TunedLens(embedded_model.hidden_size), "lens", "0"))
+    lens = checkpoints.read(checkpoints.SHIPPED, "tuned-lens.smollm2-135m")
+    assert lens.meta.settings["layers"] == 20, "as the policy's summary says"
+    assert "20 of the embedded model's 30" in KINDS[1].summary
+    second = Recording(with_lens(embedded_model, 20, checkpoints.load(lens), "lens", "0"))
     first = Recording(embedded_model)
-    spec = "entropy-switch:threshold_bits=1.6,stay=3,window=1,temperature=0.7"
+    spec = "entropy-switch:threshold_bits=3,stay=2,window=1,temperature=0.7"
     (trace,) = run(first, second, [spec], replace(ASKED, max_tokens=30))
     letters = authors(trace)
     assert len(stretches(letters)) >= 4
