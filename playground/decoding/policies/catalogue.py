@@ -22,6 +22,7 @@ from playground.decoding.policies import (
     schedule,
     shuffled,
     target_entropy,
+    tempnet,
 )
 from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind, Spec, parse
 
@@ -49,6 +50,7 @@ def catalogue(default_checkpoints: Mapping[str, str]) -> Catalogue:
             *aliases.KINDS,
             edt.KIND,
             target_entropy.KIND,
+            tempnet.kind(default("tempnet")),
             aldr.KIND,
             forking.KIND,
             quadrants.KIND,
