@@ -33,7 +33,7 @@ KIND = PolicyKind(
     title="EDT: temperature from entropy",
     summary="Cold where the model is sure, up to t0 where it is not; a formula, nothing learned.",
     formula="T = t0 · 0.8^(theta / H)",
-    source="Zhang et al. 2024, arXiv 2403.14541, eq. 3",
+    source="Zhang et al. 2024, arXiv 2403.14541: T₀ · N^(θ / Entropy) with N = 0.8",
     keys=(
         Key("t0", "float", 1.0, "the temperature approached at high entropy", 0.0, 5.0),
         Key("theta", "float", 1.0, "how fast low entropy cools, in nats; 0 switches it off", 0.0, 20.0),
