@@ -11,7 +11,8 @@ training; decoding keeps the smallest set of tokens whose p sums to P. The langu
 
 Departures from the paper
 1. 128 hidden units; h is standardised per coordinate with the mean and spread of the training states (`center`, `scale`).
-2. The last layers start at zero: T = 1 and P = sigmoid(4) = .982 before training.
+2. The last layers start at zero weights, so that T = 1 and P = .982; training moves that start to the best constants of
+   its tokens (`start_at`), and what is learned is where to leave them.
 3. The loss is weighted equally over all tokens of human reference text. The paper trains on the model's own accepted
    samples, drops part of the tokens that greedy decoding gets right and weights the rest by the model's probability
    (dynamic fine-tuning). On samples drawn at a temperature T0, plain cross-entropy is least at T = T0, and with the model's
@@ -23,12 +24,15 @@ Shapes: N tokens, H hidden size of the language model, D hidden size of the head
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 HIDDEN = 128
 ALPHA = 30.0
 OPEN = 4.0  # the top-p head starts at sigmoid(OPEN)
+MOST = 0.999
 
 
 class AutoDeco(nn.Module):
@@ -58,6 +62,13 @@ class AutoDeco(nn.Module):
         temperature = 2 * torch.sigmoid(self.temperature_last(inner))  # [N, 1]
         inner = self.dropout(nn.functional.silu(self.top_p_first(torch.cat([x, temperature], -1))))  # [N, D]
         return torch.cat([temperature, torch.sigmoid(self.top_p_last(inner))], -1)
+
+    @torch.no_grad()
+    def start_at(self, temperature: float, top_p: float) -> None:
+        """Makes untrained heads predict these constants, top-p at most .999 so that it can still move."""
+        self.temperature_last.bias.fill_(math.log(temperature / (2 - temperature)))
+        mass = min(top_p, MOST)
+        self.top_p_last.bias.fill_(math.log(mass / (1 - mass)))
 
     @torch.no_grad()
     def standardise(self, hidden: Tensor) -> None:

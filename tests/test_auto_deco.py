@@ -106,6 +106,10 @@ def test_heads_start_at_one_and_stay_in_their_bounds() -> None:
     heads = AutoDeco(8).double()
     assert heads(noise(5, 8))[:, 0].tolist() == [1.0] * 5
     assert heads(noise(5, 8))[:, 1].tolist() == pytest.approx([0.982014] * 5, abs=1e-6)
+    heads.start_at(1.1, 0.95)
+    assert heads(noise(1, 8))[0].tolist() == pytest.approx([1.1, 0.95])
+    heads.start_at(0.7, 1.0)
+    assert heads(noise(1, 8))[0].tolist() == pytest.approx([0.7, 0.999])
     for parameter in heads.parameters():
         torch.nn.init.normal_(parameter, std=2.0)
     temperature, top_p = heads(noise(200, 8)).unbind(-1)

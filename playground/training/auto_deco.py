@@ -1,9 +1,10 @@
 """`auto-deco`: reference texts → heads for temperature and top-p, trained with AutoDeco's loss (models/auto_deco.py).
 
-1. The states of the texts come from the cache (training/corpus.py); the logits of at most 64 tokens a text
-   are computed from them once and kept in rank order (training/ranked.py).
+1. The states of the texts come from the cache (training/corpus.py); the logits of at most 64 tokens a text are computed
+   from them once and kept in rank order (training/ranked.py).
 2. Loss: −ln of the reference token's probability after the predicted temperature and the soft top-p mask, mean over
-   tokens. Adam over minibatches; one training prompt in eight decides which epoch is kept.
+   tokens. Adam over minibatches, from the best constants of the training tokens; one training prompt in eight decides
+   which epoch is kept.
 3. Figures are of the held-out texts, which neither of these has seen.
 
 `drop_easy` and `prior_weight` are the paper's two changes to the loss, off by default: the share of tokens dropped, anew
@@ -143,6 +144,7 @@ def fit(split: Split, recipe: Recipe) -> tuple[AutoDeco, int, float]:
         torch.manual_seed(recipe.seed)
         heads = AutoDeco(split.train.hidden.shape[1], dropout=recipe.dropout)
         heads.standardise(split.train.hidden)
+        heads.start_at(*auto_deco_figures.best_pair(split.train))
         optimiser = torch.optim.AdamW(heads.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
         best, kept = (_mean(heads, split.validation, recipe), 0), copy.deepcopy(heads.state_dict())
         for epoch in range(1, recipe.epochs + 1):

@@ -37,7 +37,7 @@ def text(name: str, meta: Meta) -> str:
         f"Recipe: {recipe}.\n",
         "Departures from the paper: human text instead of the model's own accepted samples, every token weighing the same",
         "(the paper drops part of the tokens that greedy decoding gets right and weights the rest by the model's probability;",
-        "at T0-samples that weighting alone has the constant optimum T0 / (1 + T0)), standardised states, narrower heads.\n",
+        "at T0-samples that weighting alone has the constant optimum T0 / (1 + T0)), standardised states, narrower heads, a start at the best constants of the training tokens.\n",
         *_held_out(found["held_out"]),
         *_hard(found["hard_top_p"]),
         *_histogram("Temperature", found["temperature"]),
