@@ -46,6 +46,7 @@ def described(kind: PolicyKind) -> dict[str, Any]:
         "departure": _plain(kind.departure),
         "file": file_of(kind),
         "streams": kind.streams,
+        "needs_source": bool(getattr(kind.build, "needs_source", False)),
         "stands_for": kind.stands_for[0].name if kind.stands_for else "",
         "order": list(order_of(kind)),
         "keys": described_keys(kind.keys),

@@ -164,6 +164,7 @@ function drawLane(lane, index) {
   card.append(header);
   const kind = kinds.get(lane.name);
   if (kind) card.append(make("p", "pg-summary", kind.summary));
+  if (kind?.needs_source) card.append(make("p", "pg-needs", "Give it the document under “More”, above."));
   const knobs = make("div", "pg-knobs");
   for (const key of knobsOf(lane.name)) if (!idle(lane, key)) knobs.append(control(lane, key));
   const folds = make("div", "pg-folds");

@@ -10,11 +10,10 @@ import pytest
 from playground.decoding.policies.catalogue import catalogue
 from playground.records import Mode
 from playground.ui.arms import ADAPTIVE, draw, pairs
-from playground.ui.arms import LEARNED as NAMED
+from playground.ui.arms import LEARNED as EVERY
 
 LEARNED = ADAPTIVE
-KNOWN = catalogue(dict.fromkeys(NAMED, "a-head"))
-EVERY = tuple(kind.name for kind in KNOWN.kinds if kind.name in NAMED)
+KNOWN = catalogue(dict.fromkeys(EVERY, "a-head"))
 
 
 @pytest.mark.parametrize("mode", ["collect", "evaluate"])
