@@ -180,7 +180,7 @@ def fit(model: LanguageModel, states: States, recipe: LensRecipe) -> TunedLens:
         guess = torch.log_softmax(unembed(model, guess, some) + raised, dim=-1)
         loss = nn.functional.kl_div(guess, target, log_target=True, reduction="batchmean")
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
     return white.of_map(weight.detach(), bias.detach()).requires_grad_(False)
@@ -227,7 +227,7 @@ def measure(
             kl = (target.exp() * (target - guess)).sum(-1)
             found[name].append([kl, (guess.argmax(-1) == target.argmax(-1)).float(), _bits(guess)])
     large = torch.cat(entropies)
-    figures = {name: _figures(*(torch.cat(x) for x in zip(*rows, strict=True)), large) for name, rows in found.items()}
+    figures = {name: _figures(large, *(torch.cat(x) for x in zip(*rows, strict=True))) for name, rows in found.items()}
     return {**figures, "large model": {"tokens": len(large), "entropy_bits": float(large.mean())}}
 
 
@@ -253,7 +253,7 @@ def _bits(logprobs: Tensor) -> Tensor:
     return -(logprobs.exp() * logprobs).sum(-1) / math.log(2)
 
 
-def _figures(kl: Tensor, agreement: Tensor, bits: Tensor, large: Tensor) -> dict[str, Any]:
+def _figures(large: Tensor, kl: Tensor, agreement: Tensor, bits: Tensor) -> dict[str, Any]:
     together = torch.corrcoef(torch.stack([bits.double(), large.double()]))[0, 1]
     return {
         "kl": float(kl.mean()),
