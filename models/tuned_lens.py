@@ -3,7 +3,7 @@
     ŝ_t = norm(A h_t + b),   logits = the large model's unembedding of ŝ_t
 
 h_t is the residual stream after layer k, `norm` the large model's last norm. The map is the translator of a tuned lens
-(Belrose et al. 2023, arXiv 2303.08112, eq. 8), trained to lower KL(p_large ‖ p_small); A = 1, b = 0 is the logit lens.
+(Belrose et al. 2023, arXiv 2303.08112), trained to lower KL(p_large ‖ p_small); A = 1, b = 0 is the logit lens.
 No weight is copied: layers, embedding, norm and unembedding are the large model's own tensors.
 
 Departure: the paper trains one translator for every layer and looks at a whole forward pass; here one layer's translator

@@ -3,7 +3,7 @@
     H̄_t = mean of the last `window` entropies in bits, each of the model that wrote its token
     next author = large if H̄_t >= threshold else small, once the author has written `stay` tokens
 
-(Simonds 2025, arXiv 2502.06833, section 3). Plain numbers; no tensors.
+(Simonds 2025, arXiv 2502.06833). Plain numbers; no tensors.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     min over A, b of  mean_t KL(p_t ‖ q_t),   p_t = softmax(W_U s_t),  q_t = softmax(W_U norm(A h_t + b))
 
-(Belrose et al. 2023, arXiv 2303.08112, section 3.2.) The model is frozen; its own predictions are the labels.
+(Belrose et al. 2023, arXiv 2303.08112.) The model is frozen; its own predictions are the labels.
 
 Departures from the paper
 1. Adam from a least-squares start instead of SGD with momentum from the identity: minutes on a CPU.

@@ -158,13 +158,13 @@ def kind(default_checkpoint: str) -> PolicyKind:
             "linear map to its final state."
         ),
         formula="large writes if mean(H_{t−window+1} … H_t) >= threshold_bits, else small",
-        source="Simonds 2025, arXiv 2502.06833, section 3; tuned lens: Belrose et al. 2023, arXiv 2303.08112, eq. 8",
+        source="Simonds 2025, arXiv 2502.06833, rolling-entropy rule; tuned lens: Belrose et al. 2023, arXiv 2303.08112",
         departure=(
-            "with one model at hand the small one is its first layers with a tuned lens; surplus logits beyond a shared "
-            "vocabulary are cut off."
+            "with one model at hand the small one is its first layers with a tuned lens; the rule takes effect with the next "
+            "token and the start counts as a switch; surplus logits beyond a shared vocabulary are cut off."
         ),
         keys=(
-            Key("threshold_bits", "float", 2.0, "mean entropy from which the large model writes; 0: always", 0.0, 20.0),
+            Key("threshold_bits", "float", 3.0, "mean entropy from which the large model writes; 0: always", 0.0, 20.0),
             Key("window", "int", 5, "how many entropies are averaged", 1, 1000),
             Key("stay", "int", 10, "tokens a model writes at least before the other may", 1, 1000),
             Key("temperature", "float", 1.0, "divides the logits of either model; 0 is greedy", 0.0, 5.0),
