@@ -15,9 +15,8 @@ Folding is exact, since W1 (W_U s − max h · 1) = (W1 W_U) s − max h · (W1 
 embedded model. Its image is no smaller than the full form's: W1 W_U can be any D × H matrix and W1 1 any vector, unless 1
 lies in the column space of W_U. It needs logits that are linear in the state: not soft-capped, without a bias.
 
-Departures from the paper
-1. The released network reads h / ‖h‖₂ in training and (h − max h) / ‖h − max h‖₂ in decoding; here always the latter.
-2. Decoding evaluates the network in float64, row by row.
+Departure: decoding evaluates the network in float64, row by row; the release in half precision. How it is trained, and
+where that departs from the paper: playground/training/tempnet.py.
 
 Shapes: N tokens, V vocabulary, H hidden size of the language model, D width.
 """

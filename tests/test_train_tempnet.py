@@ -11,12 +11,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoints import SHIPPED
+from models.checkpoints import SHIPPED, get, load, read
+from models.language_model import LanguageModel
 from models.tempnet import TempNet
+from playground.errors import PlaygroundError
 from playground.training import tempnet_card
+from playground.training.corpus import Text
 from playground.training.robust import Curves, cached_curves, curves, robust_loss
-from playground.training.tempnet import Recipe, Tokens, fit, linear, mean_loss, part_of, tokens_of, unscaled
+from playground.training.tempnet import Recipe, Tokens, fit, linear, mean_loss, part_of, run, tokens_of, unscaled
 from playground.training.tempnet_figures import best_constant, figures
+from tests.tiny_lm import TinyLM
 
 V, H = 60, 8
 CARD = SHIPPED / "tempnet.smollm2-135m.md"
@@ -174,16 +178,33 @@ def test_soft_capped_and_biased_logits_are_not_folded() -> None:
 
 
 def test_held_out_texts_are_no_one_elses() -> None:
-    from playground.training.corpus import Text
-
     held = [part_of(Text(f"q{k}", "a", k % 5 == 0)) for k in range(400)]
     assert all((part == "held out") == (k % 5 == 0) for k, part in enumerate(held))
     assert 20 < held.count("validation") < 70
 
 
-def test_the_card_is_what_the_description_says() -> None:
-    from models.checkpoints import read
+@pytest.mark.slow
+def test_the_whole_run_is_reproducible_and_its_checkpoint_loads(tmp_path: Path, embedded_model: LanguageModel) -> None:
+    texts = tmp_path / "texts.jsonl"
+    records = [{"prompt": f"Count to {k}.", "reply": f"One, two, then {k}."} for k in range(30)]
+    texts.write_text("".join(json.dumps(record) + "\n" for record in records))
+    recipe = Recipe(target_nats=1.0, epochs=2, batch=64)
+    made = [run(embedded_model, texts, name, tmp_path, tmp_path / "cache", recipe) for name in ("one", "two")]
+    assert made[0].sha256 == made[1].sha256
+    assert made[0].meta.metrics == made[1].meta.metrics
+    assert made[0].meta.settings["rho"] == pytest.approx(math.log(49152) - 1)
+    module = load(get([tmp_path], "one", made[0].meta.base))
+    assert isinstance(module, TempNet)
+    assert not module.full
 
+
+@pytest.mark.parametrize("nats", [0.0, -1.0, 20.0, math.nan])
+def test_a_target_no_temperature_can_have_is_refused(nats: float, tmp_path: Path) -> None:
+    with pytest.raises(PlaygroundError, match="`target-nats` must lie between 0 and ln V = 5.55"):
+        run(TinyLM(), tmp_path / "no", "x", tmp_path, tmp_path, Recipe(target_nats=nats))
+
+
+def test_the_card_is_what_the_description_says() -> None:
     checkpoint = read(SHIPPED, "tempnet.smollm2-135m")
     assert checkpoint.card == tempnet_card.text(checkpoint.name, checkpoint.meta)
     rivals = checkpoint.meta.metrics["rivals"]
