@@ -111,6 +111,9 @@ def test_a_planted_temperature_is_learned_and_beats_every_constant() -> None:
             assert rival["head_minus_it"]["mean"] + rival["head_minus_it"]["half"] < 0, label
     assert validation == pytest.approx(found["held_out"]["head"], abs=0.2)
     assert sum(found["temperature"]["shares"]) == pytest.approx(1)
+    with torch.no_grad():
+        first = heads(split.held_out.hidden[::20])[:, 0].mean()
+    assert found["first_token_temperature"] == pytest.approx(float(first))
     assert abs(found["correlation_temperature_entropy"]) < 0.2, "the planted rule has nothing to do with entropy"
 
 

@@ -46,6 +46,8 @@ def text(name: str, meta: Meta) -> str:
         f"Correlation of temperature with entropy over held-out tokens: {found['correlation_temperature_entropy']:+.3f} "
         f"(ranks {found['rank_correlation_temperature_entropy']:+.3f}); of temperature with top-p "
         f"{found['correlation_temperature_top_p']:+.3f}.\n",
+        f"At the first token of a reply the mean temperature is {found['first_token_temperature']:.3f}, over all tokens "
+        f"{found['temperature']['mean']:.3f}: a reference reply often begins otherwise than the model would.\n",
         "## What it shows\n",
         *_conclusion(found["held_out"], found["hard_top_p"]),
     ]

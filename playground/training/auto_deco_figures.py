@@ -51,6 +51,7 @@ def figures(heads: AutoDeco, train: Ranked, held_out: Ranked) -> dict[str, Any]:
         "hard_top_p": _hard(held_out, temperature, top_p),
         "temperature": _distribution(temperature, HEATS),
         "top_p": _distribution(top_p, SHARES),
+        "first_token_temperature": float(temperature[_first(held_out.text)].mean()),
         "correlation_temperature_entropy": _pearson(temperature, held_out.entropy),
         "rank_correlation_temperature_entropy": _pearson(_ranks(temperature), _ranks(held_out.entropy)),
         "correlation_temperature_top_p": _pearson(temperature, top_p),
@@ -100,6 +101,11 @@ def _against(head: Tensor, loss: Tensor, text: Tensor) -> dict[str, Any]:
 
 def _by_text(values: Tensor, text: Tensor) -> list[float]:
     return [float(values[text == number].mean()) for number in text.unique()]
+
+
+def _first(text: Tensor) -> Tensor:
+    """Which tokens [N] are the first of their reply; texts stand one after the other."""
+    return torch.cat([torch.tensor([True]), text[1:] != text[:-1]])
 
 
 def _hard(tokens: Ranked, temperature: Tensor, top_p: Tensor) -> dict[str, float]:
