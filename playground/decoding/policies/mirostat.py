@@ -143,7 +143,15 @@ def _kind(version: int, eta: float, surprise: str, formula: str, build: type[Mir
                 20.0,
                 low_open=True,
             ),
-            Key("eta", "float", eta, "how far mu moves for every bit off the target", 0.0, 10.0),
+            Key(
+                "eta",
+                "float",
+                eta,
+                "how far mu moves for every bit off the target; faster meets it sooner (over n tokens the mean is off by "
+                "mu's whole way / (eta · n))",
+                0.0,
+                10.0,
+            ),
         ),
         build=build,
         departure="mu is capped at log2 V, since it winds up in loops"
