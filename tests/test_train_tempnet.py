@@ -186,7 +186,7 @@ def test_held_out_texts_are_no_one_elses() -> None:
 @pytest.mark.slow
 def test_the_whole_run_is_reproducible_and_its_checkpoint_loads(tmp_path: Path, embedded_model: LanguageModel) -> None:
     texts = tmp_path / "texts.jsonl"
-    records = [{"prompt": f"Count to {k}.", "reply": f"One, two, then {k}."} for k in range(30)]
+    records = [{"prompt": f"Count to {k}.", "reply": f"One, {k}."} for k in range(16)]
     texts.write_text("".join(json.dumps(record) + "\n" for record in records))
     recipe = Recipe(target_nats=1.0, epochs=2, batch=64)
     made = [run(embedded_model, texts, name, tmp_path, tmp_path / "cache", recipe) for name in ("one", "two")]
@@ -200,7 +200,7 @@ def test_the_whole_run_is_reproducible_and_its_checkpoint_loads(tmp_path: Path, 
 
 @pytest.mark.parametrize("nats", [0.0, -1.0, 20.0, math.nan])
 def test_a_target_no_temperature_can_have_is_refused(nats: float, tmp_path: Path) -> None:
-    with pytest.raises(PlaygroundError, match="`target-nats` must lie between 0 and ln V = 5.55"):
+    with pytest.raises(PlaygroundError, match="`target-nats` must lie between 0 and ln V"):
         run(TinyLM(), tmp_path / "no", "x", tmp_path, tmp_path, Recipe(target_nats=nats))
 
 
