@@ -77,6 +77,12 @@ def measured_catalogue() -> Catalogue:
     return Catalogue((*catalogue({"adaptive-token": "token-head"}).kinds, MEASURED, BLOCKS))
 
 
+CARD = (
+    "```\npython -m playground train --data one-long-name.jsonl another-long-name.jsonl --out a-head\n```\n\n"
+    "| policy | a-long-heading | another-long-heading | yet-another-one |\n|---|---|---|---|\n| this head of the model | .1 | .2 | .3 |"
+)
+
+
 def step(
     position: int, text: str, lane: int = 0, token_id: int | None = None, channel: dict[str, float] | None = None
 ) -> TokenStep:
@@ -113,7 +119,9 @@ class ScriptedParts:
     pause: float = 0.0
     hold: dict[int, threading.Event] = field(default_factory=dict)
     heads: tuple[Any, ...] = tuple(
-        SimpleNamespace(name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}"), card=f"# {level}-head")
+        SimpleNamespace(
+            name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}"), card=f"# {level}-head\n\n{CARD}"
+        )
         for level in ("token", "sequence")
     )
     refused_heads: tuple[str, ...] = ("Checkpoint 'other' was trained on another model.",)

@@ -34,7 +34,7 @@ def prompt_box(name: str) -> PromptBox:
         first.prompt, label="Prompt", lines=3, max_lines=10, elem_id=f"{name}-prompt", placeholder="Ask for anything."
     )
     chips = gallery(prompts, f"{name}-gallery")
-    with gr.Accordion("More: document, system prompt, first words, stops", open=False, elem_classes="pg-more"):
+    with gr.Accordion("More: document, system prompt, stops", open=False, elem_classes="pg-more"):
         source = gr.Textbox(
             "",
             label="Document the reply should rely on",
