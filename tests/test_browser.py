@@ -259,6 +259,7 @@ def test_a_policys_own_channel_has_an_overlay_with_legend_card_table_and_chart(
         page.get_by_role("radio", name="Author").click()
         assert legend.inner_text().split("\n") == ["small model", "large model"]
         page.locator("#compare-board summary").first.click()
+        page.wait_for_selector("#compare-board tbody tr")
         rows = page.locator("#compare-board tbody tr").evaluate_all(
             "rows => rows.map(r => [...r.cells].map(c => c.textContent))"
         )
