@@ -186,6 +186,7 @@ def test_a_lane_records_what_was_used_and_is_the_same_in_company(tiny: TinyLM) -
     beside = generate(tiny, tiny_heads, "fixed", "auto-deco:use_top_p=no", "auto-deco")
     assert beside[2].id == alone.id
     assert alone.order == ("temperature", "auto_deco_top_p")
+    assert beside[1].order == ("temperature",)
     assert alone.checkpoint == "heads@0"
     assert len({step.temperature for step in alone.steps}) > 3
     assert all(0 < step.channel["top_p"] < 1 and step.logprob_drawn > -np.inf for step in alone.steps)

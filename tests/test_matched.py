@@ -124,7 +124,9 @@ def test_alone_it_takes_the_calibrated_constant_and_names_the_checkpoint(tiny: T
 
 
 def test_a_checkpoint_without_calibration_names_the_command(tiny: TinyLM) -> None:
-    with pytest.raises(PlaygroundError, match=r"'uncalibrated' .* `python -m playground calibrate --head uncalibrated`"):
+    with pytest.raises(
+        PlaygroundError, match=r"'uncalibrated' .* `python -m playground calibrate --head uncalibrated`"
+    ):
         run(tiny, ["matched:checkpoint=uncalibrated"])
     run(tiny, ["matched:checkpoint=uncalibrated,by=temperature"])
 

@@ -131,7 +131,7 @@ class _Group:
                 lane.header,
                 checkpoint=self.policy.checkpoint,
                 grid=self.policy.grid,
-                order=(*self.policy.order, *used),
+                order=(*self.policy.order_of(lane.row), *used),
             )
 
     def decide(self, logits: Tensor, hidden: Tensor, free: Tensor | None, position: int) -> Decision:

@@ -30,6 +30,9 @@ class AutoDeco(Policy):
         self.checkpoint, self._heads = predictor.id, predictor.call
         self._masked = torch.tensor([row.spec.values["use_top_p"] == "yes" for row in rows])
 
+    def order_of(self, row: Row) -> tuple[str, ...]:
+        return self.order if row.spec.values["use_top_p"] == "yes" else self.order[:1]
+
     def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
         predicted = self._heads(hidden)
         if not torch.isfinite(predicted).all():

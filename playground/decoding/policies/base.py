@@ -168,6 +168,10 @@ class Policy:
     order: tuple[str, ...] = ("temperature",)
     needs_source: bool = False
 
+    def order_of(self, row: Row) -> tuple[str, ...]:
+        """The order of one row, where a knob of its spec leaves a step of `order` out."""
+        return self.order
+
     def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
         """The decision for the next token from its logits [B, V] and the state [B, H] that produced them."""
         raise NotImplementedError

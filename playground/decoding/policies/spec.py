@@ -241,7 +241,9 @@ def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
     idle = {key.name for key in kind.all_keys if key.only_with and values[key.only_with[0]] != key.only_with[1]}
     for word in sorted(idle & given):
         other, wanted = keys[word].only_with or ("", "")
-        raise PlaygroundError(f"`{word}` means something only with {other}={wanted} in {name!r}; add that or leave it out.")
+        raise PlaygroundError(
+            f"`{word}` means something only with {other}={wanted} in {name!r}; add that or leave it out."
+        )
     return Spec(kind, {name: values[name] for name in sorted(values) if name not in idle})
 
 
