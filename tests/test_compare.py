@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from playground.config import Settings
+from playground.decoding import engine
+from playground.decoding.policies.base import Resources
+from playground.decoding.trace import Event, Request
 from playground.ui import notice
 from playground.ui.compare import Compare
 from playground.ui.runs import Runs
 from tests.scripted import WORDS, ScriptedParts, measured_catalogue
+from tests.tiny_lm import TinyLM
 
 SPECS = ["adaptive-token", "fixed:temperature=0.7"]
 
@@ -53,6 +58,25 @@ def test_bad_input_is_one_sentence_and_starts_nothing(tab: Compare, asked: dict[
     assert message["error"].endswith(".")
     assert "Traceback" not in message["error"]
     assert tab.parts.closed == []  # type: ignore[attr-defined]
+
+
+def test_what_the_engine_refuses_before_it_starts_is_one_sentence(settings: Settings) -> None:
+    tab = Compare(parts_with_tiny_lm(settings), Runs())
+    ((message, *_),) = list(generate(tab, specs=["kl-guided", "fixed"]))
+    assert "source document" in message["error"]
+    ((message, *_),) = list(generate(tab, specs=["shuffled:of=2", "shuffled:of=1"]))
+    assert "another lane that decides by itself" in message["error"]
+
+
+def parts_with_tiny_lm(settings: Settings) -> Any:
+    """The engine itself behind the handlers, on TinyLM and without any checkpoint."""
+
+    class EngineParts(ScriptedParts):
+        def stream(self, request: Request, specs: Sequence[str], replicas: Any = None) -> Iterator[Event]:
+            rows = engine.rows_of(request, [self.catalogue.parse(spec) for spec in specs])
+            return engine.stream(TinyLM(), request, rows, Resources(lambda name: pytest.fail(name)))
+
+    return EngineParts(settings)
 
 
 def test_a_policy_that_shows_nothing_before_its_end_is_left_to_the_command_line(tab: Compare) -> None:

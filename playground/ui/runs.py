@@ -54,14 +54,14 @@ class Run:
                 self._steps = [list(trace.steps) for trace in traces]
 
     def cancel(self, stop: Stop = "cancelled") -> None:
-        """Freeze the run with what has streamed; a lane that had ended keeps its own ending."""
+        """Freeze the run with what has streamed (nothing where it was refused); a lane that had ended keeps its own ending."""
         with self._lock:
             if self.stopped:
                 return
             self.stopped = True
             self._traces = tuple(
                 header.with_steps(steps, self.ending(lane) or stop)
-                for lane, (header, steps) in enumerate(zip(self._headers, self._steps, strict=True))
+                for lane, (header, steps) in enumerate(zip(self._headers, self._steps, strict=bool(self._headers)))
             )
 
     def ending(self, lane: int) -> Stop | None:
