@@ -35,7 +35,7 @@ from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.trace import Finished, Request, Trace
 from playground.gallery import load_gallery
 
-STEERED = ("mirostat-v1:", "mirostat-v2:", "mirostat-v2:eta=0.3,")
+STEERED = ("mirostat-v1:", "mirostat-v2:", "mirostat-v2:eta=0.1,")
 FAMILIES = ("creative", "many-answers", "instruction", "chat")
 SETTLED = 50  # tokens in which mu comes most of the way from 2·tau to where it works
 POLICIES: tuple[tuple[str, float | None], ...] = (

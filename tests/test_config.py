@@ -34,11 +34,11 @@ def test_every_common_flag_sets_its_setting_and_unset_flags_nothing() -> None:
     add_common_flags(parser)
     assert settings_from(vars(parser.parse_args([])), {}) == Settings()
     line = (
-        "--model m/x --revision r --precision float32 --device cpu --checkpoints c --database-url sqlite:///x "
-        "--data-folder d --cache-folder e"
+        "--model m/x --revision r --precision float32 --device cpu --small-model m/y --checkpoints c "
+        "--database-url sqlite:///x --data-folder d --cache-folder e"
     )
     chosen = settings_from(vars(parser.parse_args(line.split())), {})
-    assert chosen == Settings("m/x", "r", "float32", "cpu", Path("c"), "sqlite:///x", Path("d"), Path("e"))
+    assert chosen == Settings("m/x", "r", "float32", "cpu", "m/y", Path("c"), "sqlite:///x", Path("d"), Path("e"))
 
 
 def test_folders_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
