@@ -141,7 +141,7 @@ def test_mu_never_winds_up_beyond_the_vocabulary() -> None:
 
 
 def test_rows_have_their_own_target_and_state() -> None:
-    ours, state = policy("mirostat-v2:tau_bits=2", "mirostat-v2:tau_bits=4,eta=0.5")
+    ours, state = policy("mirostat-v2:tau_bits=2,eta=0.1", "mirostat-v2:tau_bits=4,eta=0.5")
     logits = torch.randn(1, 300, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).expand(2, -1)
     assert ours.decide(logits, torch.zeros(2, 1), state).channel["mu"].tolist() == [4.0, 8.0]
     ours.observe(Drawn(torch.zeros(2).long(), *(-math.log(2) * torch.tensor([[1.0, 6.0]] * 2).double())), state)
