@@ -49,13 +49,17 @@ class Predictors:
     def _head(self, name: str) -> Head:
         checkpoint = self._get(name, "head")
         if not checkpoint.meta.grid:
-            raise PlaygroundError(f"Checkpoint {name!r} is a {checkpoint.meta.kind}, not an AdaptiveDecoder head.")
+            raise PlaygroundError(
+                f"Checkpoint {name!r} serves {checkpoint.meta.kind!r}; choose one made for adaptive-token or adaptive-sequence."
+            )
         return trained(checkpoint)
 
     def _predictor(self, name: str, kind: str) -> Predictor:
         checkpoint = self._get(name, kind)
         if checkpoint.meta.kind != kind:
-            raise PlaygroundError(f"Checkpoint {name!r} is a {checkpoint.meta.kind}, but {kind} is needed.")
+            raise PlaygroundError(
+                f"Checkpoint {name!r} serves {checkpoint.meta.kind!r}; choose one made for {kind!r}, or leave the key out."
+            )
         module = checkpoints.load(checkpoint).double()
         call = _callers()[kind](module, self._model) if kind in _callers() else _row_by_row(module)
         return Predictor(checkpoint.id, kind, call, checkpoint.meta.settings, checkpoint.meta.metrics)
