@@ -1,5 +1,5 @@
 """`forking`: one temperature where the reply may fork and another where it follows
-(Wang et al. 2025, "Beyond the 80/20 Rule", arXiv 2506.01939, sec. 3).
+(Wang et al. 2025, "Beyond the 80/20 Rule", arXiv 2506.01939).
 
     T = high where H > threshold, else low        H the entropy of softmax(logits) at T = 1 in nats
 
@@ -59,7 +59,7 @@ KIND = PolicyKind(
     title="Forking tokens: two temperatures",
     summary="Hot at the least certain fifth of the tokens, cold at the rest: T rises with entropy, in one step.",
     formula="T = high if H > threshold else low",
-    source="Wang et al. 2025, arXiv 2506.01939, sec. 3",
+    source="Wang et al. 2025, arXiv 2506.01939",
     departure="the threshold is a running percentile of the reply's own entropies unless one is given; the paper's is 0.672 "
     "nats, Qwen3-8B's 80th percentile.",
     keys=(
