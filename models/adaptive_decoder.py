@@ -23,24 +23,20 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import ModelError
+from models.standardised import StandardisedHead
 
 HIDDEN = 256
 
 
-class AdaptiveDecoder(nn.Module):
+class AdaptiveDecoder(StandardisedHead):
     """A three-layer perceptron with SiLU from a hidden state to log-probabilities over `grid`.
 
     `width` is D. Dropout acts on the two hidden layers, in training only.
     """
 
-    center: Tensor
-    scale: Tensor
-
     def __init__(self, hidden_size: int, temperatures: int, width: int = HIDDEN, dropout: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(hidden_size)
         self.hidden_size, self.temperatures, self.width = hidden_size, temperatures, width
-        self.register_buffer("center", torch.zeros(hidden_size))
-        self.register_buffer("scale", torch.ones(hidden_size))
         self.first = nn.Linear(hidden_size, width)
         self.second = nn.Linear(width, width)
         self.last = nn.Linear(width, temperatures)
@@ -50,16 +46,10 @@ class AdaptiveDecoder(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Log-probabilities [..., K] for last-layer states [..., H], in the precision of the weights."""
-        x = (hidden.to(self.first.weight.dtype) - self.center) / self.scale  # [..., H]
+        x = self.standardised(hidden)  # [..., H]
         x = self.dropout(nn.functional.silu(self.first(x)))  # [..., D]
         x = self.dropout(nn.functional.silu(self.second(x)))  # [..., D]
         return torch.log_softmax(self.last(x), dim=-1)  # [..., K]
-
-    @torch.no_grad()
-    def standardise(self, hidden: Tensor) -> None:
-        """Sets `center` and `scale` from the states [N, H] of the training data."""
-        self.center.copy_(hidden.mean(0))
-        self.scale.copy_(hidden.std(0).clamp_min(1e-3))
 
 
 class Head:

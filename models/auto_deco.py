@@ -29,23 +29,20 @@ import math
 import torch
 from torch import Tensor, nn
 
+from models.standardised import StandardisedHead
+
 HIDDEN = 128
 ALPHA = 30.0
 OPEN = 4.0  # the top-p head starts at sigmoid(OPEN)
 MOST = 0.999
 
 
-class AutoDeco(nn.Module):
+class AutoDeco(StandardisedHead):
     """Both heads. `width` is D. Dropout acts on the hidden layers, in training only."""
 
-    center: Tensor
-    scale: Tensor
-
     def __init__(self, hidden_size: int, width: int = HIDDEN, dropout: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(hidden_size)
         self.width = width
-        self.register_buffer("center", torch.zeros(hidden_size))
-        self.register_buffer("scale", torch.ones(hidden_size))
         self.temperature_first = nn.Linear(hidden_size, width)
         self.temperature_last = nn.Linear(width, 1)
         self.top_p_first = nn.Linear(hidden_size + 1, width)
@@ -57,7 +54,7 @@ class AutoDeco(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Temperature in (0, 2) and top-p in (0, 1), [N, 2], for states [N, H], in the precision of the weights."""
-        x = (hidden.to(self.center.dtype) - self.center) / self.scale  # [N, H]
+        x = self.standardised(hidden)  # [N, H]
         inner = self.dropout(nn.functional.silu(self.temperature_first(x)))  # [N, D]
         temperature = 2 * torch.sigmoid(self.temperature_last(inner))  # [N, 1]
         inner = self.dropout(nn.functional.silu(self.top_p_first(torch.cat([x, temperature], -1))))  # [N, D]
@@ -69,12 +66,6 @@ class AutoDeco(nn.Module):
         self.temperature_last.bias.fill_(math.log(temperature / (2 - temperature)))
         mass = min(top_p, MOST)
         self.top_p_last.bias.fill_(math.log(mass / (1 - mass)))
-
-    @torch.no_grad()
-    def standardise(self, hidden: Tensor) -> None:
-        """Sets `center` and `scale` from the states [N, H] of the training data."""
-        self.center.copy_(hidden.mean(0))
-        self.scale.copy_(hidden.std(0).clamp_min(1e-3))
 
 
 def soft_top_p_mask(cumulative: Tensor, top_p: Tensor, alpha: float = ALPHA) -> Tensor:

@@ -15,36 +15,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.standardised import StandardisedHead
+
 CLASSES = 3
 HIDDEN = 64
 
 
-class DifficultyProbe(nn.Module):
+class DifficultyProbe(StandardisedHead):
     """A two-layer perceptron with ReLU from a state to log-probabilities of easy, normal and hard, in this order.
 
     `width` is D. Dropout acts on the hidden layer, in training only.
     """
 
-    center: Tensor
-    scale: Tensor
-
     def __init__(self, hidden_size: int, width: int = HIDDEN, dropout: float = 0.0) -> None:
-        super().__init__()
+        super().__init__(hidden_size)
         self.width = width
-        self.register_buffer("center", torch.zeros(hidden_size))
-        self.register_buffer("scale", torch.ones(hidden_size))
         self.first = nn.Linear(hidden_size, width)
         self.last = nn.Linear(width, CLASSES)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Log-probabilities [..., 3] for states [..., H], in the precision of the weights."""
-        x = (hidden.to(self.first.weight.dtype) - self.center) / self.scale  # [..., H]
+        x = self.standardised(hidden)  # [..., H]
         x = self.dropout(torch.relu(self.first(x)))  # [..., D]
         return torch.log_softmax(self.last(x), dim=-1)  # [..., 3]
-
-    @torch.no_grad()
-    def standardise(self, hidden: Tensor) -> None:
-        """Sets `center` and `scale` from the states [N, H] of the training prompts."""
-        self.center.copy_(hidden.mean(0))
-        self.scale.copy_(hidden.std(0).clamp_min(1e-3))

@@ -13,7 +13,6 @@ every epoch, of those that greedy decoding gets right; and weighting by the mode
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from models.tuned_lens import unembed
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.training import auto_deco_card, auto_deco_figures, corpus
+from playground.training.best import Best
 from playground.training.ranked import Ranked, cached_ranked, losses
 from playground.training.train import commit
 
@@ -146,16 +146,13 @@ def fit(split: Split, recipe: Recipe) -> tuple[AutoDeco, int, float]:
         heads.standardise(split.train.hidden)
         heads.start_at(*auto_deco_figures.best_pair(split.train))
         optimiser = torch.optim.AdamW(heads.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-        best, kept = (_mean(heads, split.validation, recipe), 0), copy.deepcopy(heads.state_dict())
+        best = Best(heads, _mean(heads, split.validation, recipe))
         for epoch in range(1, recipe.epochs + 1):
             _epoch(heads, split.train, recipe, optimiser, noise)
-            loss = _mean(heads, split.validation, recipe)
-            if loss < best[0]:
-                best, kept = (loss, epoch), copy.deepcopy(heads.state_dict())
-            if epoch - best[1] >= recipe.patience:
+            if best.waited(epoch, _mean(heads, split.validation, recipe)) >= recipe.patience:
                 break
-    heads.load_state_dict(kept)
-    return heads.eval(), best[1], best[0]
+    best.restore()
+    return heads.eval(), best.epoch, best.loss
 
 
 def _epoch(

@@ -9,7 +9,6 @@ the entropy in nats over the whole reply, since what we could read of the paper 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from models.difficulty_probe import DifficultyProbe
 from playground.decoding.decoders.difficulty_router import CLASSES, PRESETS
 from playground.errors import PlaygroundError
 from playground.training import difficulty_card
+from playground.training.best import Best
 from playground.training.difficulty_labels import Observed, Recipe, observe
 from playground.training.lanes import SPLITS, prompt_records
 from playground.training.train import commit
@@ -75,7 +75,7 @@ def fit(observed: Sequence[Observed], recipe: Recipe) -> tuple[DifficultyProbe, 
         probe = DifficultyProbe(hidden.shape[1], dropout=recipe.dropout)
         probe.standardise(hidden)
         optimiser = torch.optim.AdamW(probe.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-        best, kept = (float("inf"), 0), copy.deepcopy(probe.state_dict())
+        best = Best(probe)
         for epoch in range(1, recipe.epochs + 1):
             probe.train()
             optimiser.zero_grad()
@@ -84,10 +84,9 @@ def fit(observed: Sequence[Observed], recipe: Recipe) -> tuple[DifficultyProbe, 
             probe.eval()
             with torch.no_grad():
                 loss = float(torch.nn.functional.nll_loss(probe(dev_hidden), dev_labels))
-            if loss < best[0]:
-                best, kept = (loss, epoch), copy.deepcopy(probe.state_dict())
-    probe.load_state_dict(kept)
-    return probe.eval(), best[1]
+            best.waited(epoch, loss)
+    best.restore()
+    return probe.eval(), best.epoch
 
 
 def _stack(observed: Sequence[Observed], split: str) -> tuple[Tensor, Tensor]:

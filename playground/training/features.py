@@ -6,21 +6,18 @@ cached file. Teacher-forced states equal the ones seen while decoding up to floa
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from playground.decoding.trace import Trace, canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
+from playground.training.cache import cached
 from playground.training.fit import Pairs
 
 
@@ -51,16 +48,7 @@ def states(model: FeatureModel, trace: Trace, level: str, folder: Path) -> Tenso
 def cached_states(model: FeatureModel, prompt_ids: list[int], ids: list[int], folder: Path) -> Tensor:
     """The states [T, H] that chose the tokens `ids` after `prompt_ids`, float32 (float16 on disk)."""
     key = canonical_json([model.name, model.revision, model.precision, prompt_ids, ids])
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    try:
-        return load_file(path)["hidden"].float()
-    except (OSError, SafetensorError, KeyError):
-        hidden = model.features(prompt_ids, ids).half()
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}")
-    save_file({"hidden": hidden.contiguous()}, scratch)
-    os.replace(scratch, path)
-    return hidden.float()
+    return cached(folder, key, lambda: {"hidden": model.features(prompt_ids, ids).half()})["hidden"].float()
 
 
 def pairs_of(

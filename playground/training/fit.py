@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from models.adaptive_decoder import AdaptiveDecoder
 from playground.errors import PlaygroundError
+from playground.training.best import Best
 from playground.training.lpo import margins, pull_to_uniform, separate_loss, step_scores
 
 
@@ -89,7 +89,7 @@ def fit(pairs: Pairs, temperatures: int, recipe: Recipe) -> Fit:
         decoder.standardise(pairs.subset(train_numbers).hidden)
         optimizer = torch.optim.AdamW(decoder.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
         order = random.Random(recipe.seed)
-        best, best_epoch, best_state = float("inf"), -1, copy.deepcopy(decoder.state_dict())
+        best = Best(decoder, epoch=-1)
         curve: list[tuple[float, float]] = []
         for epoch in range(recipe.epochs):
             order.shuffle(train_numbers)
@@ -99,17 +99,15 @@ def fit(pairs: Pairs, temperatures: int, recipe: Recipe) -> Fit:
             ]
             loss = float(separate_loss(held_margins(decoder, held), recipe.beta))
             curve.append((sum(losses) / len(losses), loss))
-            if loss < best:
-                best, best_epoch, best_state = loss, epoch, copy.deepcopy(decoder.state_dict())
-            elif epoch - best_epoch >= recipe.patience:
+            if best.waited(epoch, loss) >= recipe.patience:
                 break
-        decoder.load_state_dict(best_state)
+        best.restore()
     margin = held_margins(decoder, held)
     return Fit(
         decoder.eval(),
-        best_epoch,
+        best.epoch,
         tuple(curve),
-        best,
+        best.loss,
         float((margin > 0).float().mean()),
         calibration_error(torch.sigmoid(recipe.beta * margin)),
         len(train_numbers),

@@ -10,19 +10,16 @@ Shapes: N tokens, V vocabulary, H hidden, S = 256 + 64 places.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.auto_deco import soft_top_p_mask
 from playground.decoding.sampling import entropy
+from playground.training.cache import cached
 
 TOP, BINS = 256, 64
 
@@ -67,16 +64,7 @@ def cached_ranked(
     hidden: Tensor, logits: Callable[[Tensor], Tensor], reply_ids: Sequence[int], text: int, key: str, folder: Path
 ) -> Ranked:
     """The same, kept in `folder` under the sha256 of `key`, so that training again takes seconds."""
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
-    try:
-        return _whole(hidden, text, load_file(path))
-    except (OSError, SafetensorError, KeyError):
-        packed = _packed(logits(hidden), reply_ids)
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}")
-    save_file(packed, scratch)
-    os.replace(scratch, path)
-    return _whole(hidden, text, packed)
+    return _whole(hidden, text, cached(folder, key, lambda: _packed(logits(hidden), reply_ids)))
 
 
 def _packed(logits: Tensor, reply_ids: Sequence[int]) -> dict[str, Tensor]:

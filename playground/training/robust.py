@@ -13,17 +13,15 @@ Shapes: N tokens, V vocabulary, G temperatures of the table.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from playground.training.cache import cached
 
 NODES = 24
 CHUNK = 64  # tokens whose logits are held at once
@@ -104,16 +102,11 @@ def cached_curves(
     folder: Path,
 ) -> Curves:
     """The curves of one text's states [T, H] and labels [T], kept in `folder` under the sha256 of `key` and the table."""
-    name = hashlib.sha256(f"{key}\nrobust {bounds} {NODES}".encode()).hexdigest()
-    path = folder / f"{name}.safetensors"
-    try:
-        found = load_file(path)
-        return Curves(found["nodes"], *(found[column] for column in _COLUMNS))
-    except (OSError, SafetensorError, KeyError):
+
+    def make() -> dict[str, Tensor]:
         parts = zip(hidden.split(CHUNK), labels.split(CHUNK), strict=True)
         made = Curves.joined([curves(logits(states), ids, *bounds) for states, ids in parts])
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}")
-    save_file({"nodes": made.nodes, **{column: getattr(made, column).contiguous() for column in _COLUMNS}}, scratch)
-    os.replace(scratch, path)
-    return made
+        return {"nodes": made.nodes, **{column: getattr(made, column) for column in _COLUMNS}}
+
+    found = cached(folder, f"{key}\nrobust {bounds} {NODES}", make)
+    return Curves(found["nodes"], *(found[column] for column in _COLUMNS))

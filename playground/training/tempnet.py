@@ -33,6 +33,7 @@ from models.tuned_lens import unembed
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.training import corpus, tempnet_card, tempnet_figures
+from playground.training.best import Best
 from playground.training.robust import CHUNK, Curves, cached_curves
 from playground.training.train import commit
 
@@ -173,7 +174,7 @@ def fit(
             layer.reset_parameters()
         centre, scale = moments(train, logits, network)
         optimiser = torch.optim.Adam(network.parameters(), recipe.learning_rate)
-        best, kept = (math.inf, 0), copy.deepcopy(network.state_dict())
+        best = Best(network)
         for epoch in (bar := tqdm(range(1, recipe.epochs + 1), desc="tempnet", mininterval=5)):
             network.train()
             for rows in torch.randperm(len(train), generator=noise).split(recipe.batch):
@@ -184,13 +185,11 @@ def fit(
                 optimiser.step()
             found = mean_loss(network, validation, logits, centre, scale, recipe.target_nats)
             bar.set_postfix(validation=f"{found:.4f}")
-            if found < best[0]:
-                best, kept = (found, epoch), copy.deepcopy(network.state_dict())
-            if epoch - best[1] >= recipe.patience:
+            if best.waited(epoch, found) >= recipe.patience:
                 break
-    network.load_state_dict(kept)
+    best.restore()
     unscaled(network.first, centre, scale)
-    return network.eval(), best[1], best[0]
+    return network.eval(), best.epoch, best.loss
 
 
 def predicted(network: TempNet, tokens: Tokens, rows: Tensor, logits: Unembed, centre: Tensor, scale: Tensor) -> Tensor:
