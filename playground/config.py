@@ -6,7 +6,9 @@ Every flag is also the variable PLAYGROUND_<FLAG>; a flag wins over the variable
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
@@ -63,6 +65,33 @@ class OneSentenceParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help.\n")
+
+
+def whole(low: int) -> Callable[[str], int]:
+    """An argument that is a whole number from `low`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < low:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {low}, got {text[:40]!r}")
+        return int(text)
+
+    return read
+
+
+def number(low: float, high: float = math.inf) -> Callable[[str], float]:
+    """An argument that is a finite number from `low` to `high`; without a `high` it must be above `low`."""
+    allowed = f"from {low:g} to {high:g}" if math.isfinite(high) else f"above {low:g}"
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or not (low <= value <= high if math.isfinite(high) else value > low):
+            raise argparse.ArgumentTypeError(f"must be a number {allowed}, got {text[:40]!r}")
+        return value
+
+    return read
 
 
 def add_common_flags(parser: argparse.ArgumentParser) -> None:

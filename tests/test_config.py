@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from playground.__main__ import parser as command_line
 from playground.config import Settings, add_common_flags, settings_from
 from playground.errors import PlaygroundError
 
@@ -63,3 +64,28 @@ def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("tempnet --texts f --out a --epochs 0", "whole number from 1"),
+        ("tempnet --texts f --out a --learning-rate nan", "number above 0"),
+        ("tempnet --texts f --out a --learning-rate -1", "number above 0"),
+        ("tempnet --texts f --out a --target-nats inf", "number above 0"),
+        ("tuned-lens --texts f --out a --layers 5 --tokens -3", "whole number from 1"),
+        ("auto-deco --texts f --out a --drop-easy 7", "number from 0 to 1"),
+        ("difficulty --prompts f --out a --seed -1", "whole number from 0"),
+        ("train --data f --level token --out a --epochs 1.5", "whole number from 1"),
+        ("sample --prompts f --reward contains-answer --out a --n 1", "whole number from 2"),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused_in_one_sentence(
+    words: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command_line().parse_args(words.split())
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1

@@ -9,11 +9,9 @@ from typing import Any
 
 from models.checkpoints import SHIPPED
 from models.language_model import LanguageModel, load_language_model
-from playground.config import Settings, add_common_flags, settings_from
-from playground.training.head_commands import add_head_commands
-from playground.training.lens_command import add_lens_command
+from playground.config import Settings, add_common_flags, number, settings_from, whole
+from playground.training.predictor_commands import add_predictor_commands
 from playground.training.rewards import REWARDS
-from playground.training.tempnet_command import add_tempnet_command
 
 
 def add_commands(subparsers: Any) -> None:
@@ -23,13 +21,18 @@ def add_commands(subparsers: Any) -> None:
     add("--prompts", type=Path, required=True, metavar="FILE", help="JSON list of prompts with id, split and prompt")
     add("--reward", required=True, choices=[reward.name for reward in REWARDS])
     add("--out", type=Path, required=True, metavar="FILE", help="the preference/1 file; an unfinished one is continued")
-    add("--n", type=int, default=16, help="candidates for every prompt (default 16)")
-    add("--pairs", type=int, default=1, help="pairs for every prompt: the k-th best against the k-th worst (default 1)")
+    add("--n", type=whole(2), default=16, help="candidates for every prompt (default 16)")
+    add(
+        "--pairs",
+        type=whole(1),
+        default=1,
+        help="pairs for every prompt: the k-th best against the k-th worst (default 1)",
+    )
     add("--level", choices=("token", "sequence"), default="token")
     add("--split", default="train", choices=("train", "dev", "test"))
-    add("--limit", type=int, help="at most this many prompts")
-    add("--max-tokens", type=int, default=96)
-    add("--seed", type=int, default=0)
+    add("--limit", type=whole(1), help="at most this many prompts")
+    add("--max-tokens", type=whole(1), default=96)
+    add("--seed", type=whole(0), default=0)
     add_common_flags(sample)
     sample.set_defaults(run=_sample)
 
@@ -40,11 +43,11 @@ def add_commands(subparsers: Any) -> None:
     add("--loss", choices=("separate",), default="separate")
     add("--out", required=True, metavar="NAME", help="name of the checkpoint")
     add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoint is written")
-    add("--seed", type=int, default=0)
-    add("--beta", type=float, help="strength of the loss")
-    add("--weight-decay", type=float)
-    add("--learning-rate", type=float)
-    add("--epochs", type=int)
+    add("--seed", type=whole(0), default=0)
+    add("--beta", type=number(0), help="strength of the loss")
+    add("--weight-decay", type=number(0, 100))
+    add("--learning-rate", type=number(0))
+    add("--epochs", type=whole(1))
     add_common_flags(train)
     train.set_defaults(run=_train)
 
@@ -62,10 +65,10 @@ def add_commands(subparsers: Any) -> None:
         help="one JSON line a prompt; an unfinished file is continued",
     )
     add("--split", default="test", choices=("train", "dev", "test"))
-    add("--samples", type=int, default=4, help="replies for every prompt and policy (default 4)")
-    add("--limit", type=int, help="at most this many prompts")
-    add("--max-tokens", type=int, default=96)
-    add("--seed", type=int, default=1)
+    add("--samples", type=whole(1), default=4, help="replies for every prompt and policy (default 4)")
+    add("--limit", type=whole(1), help="at most this many prompts")
+    add("--max-tokens", type=whole(1), default=96)
+    add("--seed", type=whole(0), default=1)
     add_common_flags(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -74,14 +77,12 @@ def add_commands(subparsers: Any) -> None:
     add("--head", required=True, nargs="+", metavar="NAME", help="checkpoints to match; their cards are written anew")
     add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
     add("--prompts", type=Path, metavar="FILE", help="JSON list of prompts (default: the gallery, and held-out ones)")
-    add("--limit", type=int, default=24, help="at most this many prompts (default 24)")
-    add("--max-tokens", type=int, default=48)
-    add("--seed", type=int, default=1)
+    add("--limit", type=whole(1), default=24, help="at most this many prompts (default 24)")
+    add("--max-tokens", type=whole(1), default=48)
+    add("--seed", type=whole(0), default=1)
     add_common_flags(calibrate)
     calibrate.set_defaults(run=_calibrate)
-    add_head_commands(subparsers)
-    add_lens_command(subparsers)
-    add_tempnet_command(subparsers)
+    add_predictor_commands(subparsers)
 
 
 def load_model(settings: Settings) -> LanguageModel:

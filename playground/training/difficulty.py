@@ -36,7 +36,7 @@ def run(
     prompts: Path,
     name: str,
     folder: Path,
-    cache: Path,
+    features_folder: Path,
     recipe: Recipe | None = None,
     limit: int | None = None,
     command: str = "",
@@ -44,7 +44,7 @@ def run(
     """Labels the prompts, fits the probe and writes its three files to `folder`. Deterministic by the recipe's seed."""
     recipe = recipe or Recipe()
     records = [{**r, "split": split} for split in SPLITS for r in prompt_records(prompts, split, limit)]
-    observed = observe(model, records, recipe, cache)
+    observed = observe(model, records, recipe, features_folder)
     probe, epoch = fit(observed, recipe)
     meta = Meta(
         kind="difficulty-probe",
