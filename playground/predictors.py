@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models import checkpoints
 from models.checkpoints import Base, Checkpoint
+from models.kinds import GRID_KINDS
 from models.language_model import LanguageModel, load_language_model
 from models.pairing import same_tokenizer
 from models.tuned_lens import with_lens
@@ -20,12 +21,13 @@ from playground.decoding.policies.spec import NO_CHECKPOINT
 from playground.errors import PlaygroundError
 from playground.training.lanes import trained
 
-Caller = Callable[[nn.Module, LanguageModel], Callable[..., Tensor]]
-
-
-def _callers() -> Mapping[str, Caller]:
-    """How each kind of predictor is called, where calling the module is not enough."""
-    return {}
+# the command that trains each kind of checkpoint
+COMMANDS = {
+    "auto-deco": "auto-deco",
+    "difficulty-probe": "difficulty",
+    "tempnet": "tempnet",
+    "tuned-lens": "tuned-lens",
+}
 
 
 class Predictors:
@@ -38,31 +40,29 @@ class Predictors:
         self.small_model = functools.lru_cache(maxsize=4)(self._small_model)
         self._second_model = functools.lru_cache(maxsize=1)(self._second)
 
-    def _get(self, name: str, kind: str) -> Checkpoint:
+    def _get(self, name: str, kinds: Sequence[str]) -> Checkpoint:
+        """The checkpoint called `name`, which must be of one of these kinds."""
         if name == NO_CHECKPOINT:
             raise PlaygroundError(
-                f"No trained {kind} fits {self._model.name} yet; choose another policy, or train one with "
-                f"`python -m playground train`."
+                f"No trained {'head' if kinds == GRID_KINDS else kinds[0]} fits {self._model.name} yet; choose another policy, or train one with "
+                f"`python -m playground {COMMANDS.get(kinds[0], 'train')}`."
             )
-        return checkpoints.get(self._folders, name, self._base)
+        checkpoint = checkpoints.get(self._folders, name, self._base)
+        if checkpoint.meta.kind not in kinds:
+            raise PlaygroundError(
+                f"Checkpoint {name!r} serves {checkpoint.meta.kind!r}; choose one made for {' or '.join(kinds)}, or leave the "
+                f"key out."
+            )
+        return checkpoint
 
     def _head(self, name: str) -> Head:
-        checkpoint = self._get(name, "head")
-        if not checkpoint.meta.grid:
-            raise PlaygroundError(
-                f"Checkpoint {name!r} serves {checkpoint.meta.kind!r}; choose one made for adaptive-token or adaptive-sequence."
-            )
-        return trained(checkpoint)
+        return trained(self._get(name, GRID_KINDS))
 
     def _predictor(self, name: str, kind: str) -> Predictor:
-        checkpoint = self._get(name, kind)
-        if checkpoint.meta.kind != kind:
-            raise PlaygroundError(
-                f"Checkpoint {name!r} serves {checkpoint.meta.kind!r}; choose one made for {kind!r}, or leave the key out."
-            )
-        module = checkpoints.load(checkpoint).double()
-        call = _callers()[kind](module, self._model) if kind in _callers() else _row_by_row(module)
-        return Predictor(checkpoint.id, kind, call, checkpoint.meta.settings, checkpoint.meta.metrics)
+        checkpoint = self._get(name, (kind,))
+        return Predictor(
+            checkpoint.id, kind, _row_by_row(checkpoints.load(checkpoint).double()), checkpoint.meta.settings
+        )
 
     def _small_model(self, name: str) -> LanguageModel:
         """The model of --small-model, or the first layers of the large one with the lens called `name`."""
@@ -73,9 +73,7 @@ class Predictors:
                 f"No tuned lens fits {self._model.name} yet; name a second model with --small-model, or train a lens with "
                 f"`python -m playground tuned-lens`."
             )
-        checkpoint = self._get(name, "tuned-lens")
-        if checkpoint.meta.kind != "tuned-lens":
-            raise PlaygroundError(f"Checkpoint {name!r} is a {checkpoint.meta.kind}, but a tuned-lens is needed.")
+        checkpoint = self._get(name, ("tuned-lens",))
         layers, lens = int(checkpoint.meta.settings.get("layers", 0)), checkpoints.load(checkpoint)
         return with_lens(self._model, layers, lens, checkpoint.name, checkpoint.sha256[:16])
 

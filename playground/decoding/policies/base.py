@@ -61,14 +61,13 @@ class Head:
 class Predictor:
     """Any other learned predictor, as a policy uses it; what `call` takes and gives is its policy's affair.
 
-    `settings` are the numbers of its meta that decoding needs, `metrics` the figures of its card.
+    `settings` are the numbers of its meta that decoding needs.
     """
 
     id: str
     kind: str
     call: Callable[..., Tensor]
     settings: Mapping[str, float] = field(default_factory=dict)
-    metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
