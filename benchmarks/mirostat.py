@@ -1,40 +1,33 @@
 """Whether Mirostat's mean surprise meets its target on the loaded model, and how many replies fall into a loop.
 
-    python benchmarks/mirostat.py [--seeds 8] [--tokens 250] [--model …]
-
-Every seed writes one reply of a fixed length under each policy; the end token is suppressed. Seeds take turns on the first
-gallery prompt of four families. Surprise is in bits, as each version feeds it back: v1 of the model's own distribution, v2
-of the renormalised one. A reply loops when more than half of the 4-grams of its last 100 tokens are repeats; loops are
-counted and left out of the means. Since mu moves by eta for every bit off the target, the mean misses it by
-(mu at the start − mu at the end) / (eta · tokens) unless mu is at its cap, so the mean without the first 50 tokens is
-given too. `fixed` at T = 1 shows what is reachable. The table gives the figures, the last line is JSON.
+Fidelity, not speed. Every seed writes one reply of a fixed length under each policy; the end token is suppressed. Seeds
+take turns on the first gallery prompt of four families. Surprise is in bits, as each version feeds it back: v1 of the
+model's own distribution, v2 of the renormalised one. A reply loops when more than half of the 4-grams of its last 100
+tokens are repeats; loops are counted and left out of the means. Since mu moves by eta for every bit off the target, the
+mean misses it by (mu at the start − mu at the end) / (eta · tokens) unless mu is at its cap, so the mean without the
+first 50 tokens is given too. `fixed` at T = 1 shows what is reachable.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-import torch
 from torch import Tensor
 
-from models.language_model import LanguageModel, Output, load_language_model
-from playground.config import add_common_flags, settings_from
+from benchmarks.measure.asked import Asked
+from benchmarks.measure.machine import conditions
+from benchmarks.measure.result import Result, Table, Value
+from models.language_model import LanguageModel, Output
 from playground.decoding.engine import stream
 from playground.decoding.policies.base import Head, Resources, Row
 from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.trace import Finished, Request, Trace
 from playground.gallery import load_gallery
+from playground.parts import load_parts
 
+TITLE = "whether Mirostat's mean surprise meets its target"
 STEERED = ("mirostat-v1:", "mirostat-v2:", "mirostat-v2:eta=0.1,")
 FAMILIES = ("creative", "many-answers", "instruction", "chat")
 SETTLED = 50  # tokens in which mu comes most of the way from 2·tau to where it works
@@ -54,12 +47,8 @@ class Endless:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
-    def prefill(self, ids: list[int]) -> tuple[Output, Any]:
-        output, cache = self._model.prefill(ids)
-        return self._without_end(output), cache
-
-    def step(self, tokens: Tensor, cache: Any) -> Output:
-        return self._without_end(self._model.step(tokens, cache))
+    def forward(self, asks: Sequence[tuple[Tensor, Any]]) -> list[Output]:
+        return [self._without_end(output) for output in self._model.forward(asks)]
 
     def _without_end(self, output: Output) -> Output:
         logits = output.logits.clone()
@@ -74,7 +63,7 @@ def loops(trace: Trace) -> bool:
     return len(set(grams)) < 0.5 * len(grams)
 
 
-def replies(model: Any, seeds: int, tokens: int) -> list[tuple[Trace, ...]]:
+def replies(asked: Asked, model: Any, seeds: int, tokens: int) -> list[tuple[Trace, ...]]:
     """For every seed, one reply a policy, the last of them at T = 1; the seeds of one prompt run in one batch."""
 
     def no_head(name: str) -> Head:
@@ -91,7 +80,7 @@ def replies(model: Any, seeds: int, tokens: int) -> list[tuple[Trace, ...]]:
             if isinstance(event, Finished):
                 lanes = iter(event.traces)
                 found += [tuple(next(lanes) for _ in specs) for _ in mine]
-        print(f"{family}: seeds {', '.join(map(str, mine))}", file=sys.stderr)
+        asked.progress(f"{family}: seeds {', '.join(map(str, mine))}")
     return found
 
 
@@ -105,7 +94,7 @@ def at_cap(trace: Trace, vocabulary: int) -> float:
     return fmean(step.channel.get("mu", 0.0) > math.log2(vocabulary) - 1e-4 for step in trace.steps)
 
 
-def figures(traces: list[Trace], target: float | None, vocabulary: int) -> dict[str, Any]:
+def figures(traces: list[Trace], target: float | None, vocabulary: int) -> dict[str, Value]:
     """Mean surprise of the replies that do not loop, its distance from the target, and the loops."""
     straight = [surprise(trace) for trace in traces if not loops(trace)]
     mean = fmean(straight) if straight else None
@@ -113,67 +102,44 @@ def figures(traces: list[Trace], target: float | None, vocabulary: int) -> dict[
     return {
         "replies": len(traces),
         "loops": len(traces) - len(straight),
-        "target_bits": target,
-        "mean_bits": mean,
-        "lowest_bits": min(straight, default=None),
-        "highest_bits": max(straight, default=None),
-        "off_target": None if mean is None or target is None else mean / target - 1,
-        "settled_bits": fmean(settled) if settled else None,
-        "settled_off_target": fmean(settled) / target - 1 if settled and target else None,
-        "at_cap": fmean(at_cap(trace, vocabulary) for trace in traces),
-        "loops_mean_bits": fmean(map(surprise, looping)) if (looping := [t for t in traces if loops(t)]) else None,
-        "reachable_bits": fmean(step.entropy for trace in traces for step in trace.steps) / math.log(2),
+        "target": target,
+        "mean surprise": mean,
+        "off": None if mean is None or target is None else mean / target - 1,
+        "lowest": min(straight, default=None),
+        "highest": max(straight, default=None),
+        "after 50": fmean(settled) if settled else None,
+        "off after 50": fmean(settled) / target - 1 if settled and target else None,
+        "mu at cap": fmean(at_cap(trace, vocabulary) for trace in traces),
+        "of loops": fmean(map(surprise, looping)) if (looping := [t for t in traces if loops(t)]) else None,
+        "entropy at T = 1": fmean(step.entropy for trace in traces for step in trace.steps) / math.log(2),
     }
 
 
-def shown(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+COLUMNS = {
+    "policy": "",
+    "loops": "d",
+    "replies": "d",
+    "target": "g",
+    "mean surprise": ".3f",
+    "off": "+.1%",
+    "lowest": ".2f",
+    "highest": ".2f",
+    "after 50": ".3f",
+    "off after 50": "+.1%",
+    "mu at cap": ".0%",
+    "of loops": ".2f",
+    "entropy at T = 1": ".2f",
+}
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    lines = [
-        "| policy | loops | target | mean surprise | off | lowest–highest | after 50 | off | mu at cap | of loops | entropy at T = 1 |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name, row in rows.items():
-        span = f"{shown(row['lowest_bits'], '.2f')}–{shown(row['highest_bits'], '.2f')}"
-        cells = (
-            f"{row['loops']} of {row['replies']}",
-            shown(row["target_bits"], "g"),
-            shown(row["mean_bits"], ".3f"),
-            shown(row["off_target"], "+.1%"),
-            span,
-            shown(row["settled_bits"], ".3f"),
-            shown(row["settled_off_target"], "+.1%"),
-            f"{row['at_cap']:.0%}",
-            shown(row["loops_mean_bits"], ".2f"),
-            f"{row['reachable_bits']:.2f}",
-        )
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Decode, print the table and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=8)
-    parser.add_argument("--tokens", type=int, default=250)
-    add_common_flags(parser)
-    flags = parser.parse_args()
-    settings = settings_from(vars(flags), os.environ)
-    torch.set_num_threads(os.cpu_count() or 1)
-    model = load_language_model(
-        settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
-    )
-    found = replies(Endless(model), flags.seeds, flags.tokens)
-    rows = {
-        spec: figures([traces[lane] for traces in found], target, model.vocab_size)
+def run(asked: Asked) -> Result:
+    seeds, tokens = asked.size(8, 2), asked.size(250, 60)
+    model = load_parts(asked.settings).language_model
+    found = replies(asked, Endless(model), seeds, tokens)
+    rows: list[dict[str, Value]] = [
+        {"policy": spec, **figures([traces[lane] for traces in found], target, model.vocab_size)}
         for lane, (spec, target) in enumerate(POLICIES)
-    }
-    print(f"{model.name}, {flags.seeds} seeds × {flags.tokens} tokens, end token suppressed, surprise in bits")
-    print(table(rows))
-    print(json.dumps({"benchmark": "mirostat", "tokens": flags.tokens, "policies": rows}))
-
-
-if __name__ == "__main__":
-    main()
+    ]
+    how: dict[str, Value] = {"model": model.name, "precision": model.precision, "seeds": seeds, "tokens": tokens}
+    note = "The end token is suppressed; surprise and entropy are in bits."
+    return Result("mirostat", {**how, **conditions()}, [Table("Mean surprise", COLUMNS, rows)], (note,))

@@ -1,18 +1,13 @@
-"""How long `python app.py` takes to answer, first and later, beside importing the libraries and a bare from_pretrained.
+"""How long `python app.py` takes to answer, first and later, beside importing its libraries and loading the weights.
 
-    python benchmarks/startup.py [--repeats 3]
-
-Each line is a process of its own, in one run; the table gives medians and ratios, the last line is JSON.
+Each figure is a process of its own, from its start: to the first answered request for the app, to its end for the
+yardsticks. The first start fetches and converts the default model, so it depends on the network and runs once.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,12 +16,52 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from benchmarks.measure.asked import Asked
+from benchmarks.measure.machine import conditions
+from benchmarks.measure.result import Result, Table, Value, target
+from benchmarks.measure.rounds import LEAST, Spread, in_turns, ratios
+from models import embedded
+
+TITLE = "start of the app to a ready page, beside importing the libraries and loading the weights"
 ROOT = Path(__file__).resolve().parent.parent
+BOUND = 1.5
 IMPORTS = "import torch, transformers, gradio"
 LOAD = (
     "from transformers import AutoModelForCausalLM, AutoTokenizer; AutoTokenizer.from_pretrained({folder!r});"
     "AutoModelForCausalLM.from_pretrained({folder!r}, dtype=torch.float32)"
 )
+APP, BARE, ONLY_IMPORTS = "start to ready page", "imports and from_pretrained", "imports"
+
+
+def run(asked: Asked) -> Result:
+    rounds = asked.size(LEAST, 2)
+    scratch = Path(tempfile.mkdtemp())
+    try:
+        cache, first = asked.settings.cache_folder, []
+        if not asked.quick:
+            cache = scratch / "cache"
+            first = [seconds_to_page(cache, scratch / "data")]
+            asked.progress("first start: fetched, converted, answered")
+        folder = str(embedded.folder(cache))
+        seconds = in_turns(
+            {
+                ONLY_IMPORTS: lambda _: seconds_of(IMPORTS),
+                BARE: lambda _: seconds_of(f"{IMPORTS};{LOAD.format(folder=folder)}"),
+                APP: lambda _: seconds_to_page(cache, scratch / "data"),
+            },
+            rounds,
+        )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    rows: list[dict[str, Value]] = [
+        {"what": name, "seconds": Spread.of(values), "ratio": ratios(values, seconds[BARE])}
+        for name, values in seconds.items()
+    ]
+    rows[-1] |= target(ratios(seconds[APP], seconds[BARE]), most=BOUND)
+    rows += [{"what": "first start: fetch, convert, page", "seconds": Spread.of(first)}] if first else []
+    columns = {"what": "", "seconds": ".1f", "ratio": ".2f", "target": "", "met": ""}
+    table = Table(f"From start to answer (ratio to {BARE})", columns, rows)
+    return Result("startup", {"rounds": rounds, **conditions("transformers", "gradio")}, [table])
 
 
 def seconds_of(code: str) -> float:
@@ -50,41 +85,8 @@ def seconds_to_page(cache: Path, data: Path) -> float:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
                 return time.perf_counter() - began
             except (urllib.error.URLError, OSError):
-                time.sleep(0.05)
+                time.sleep(0.02)
         raise RuntimeError("app.py ended before it answered")
     finally:
         app.terminate()
         app.wait()
-
-
-def main() -> None:
-    """Measure, print the table and one JSON line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3)
-    repeats = parser.parse_args().repeats
-    scratch = Path(tempfile.mkdtemp())
-    try:
-        cache = scratch / "cache"
-        rows = {"first start (fetch, convert, page)": [seconds_to_page(cache, scratch / "data")]}
-        folder = str(next(cache.glob("*/*/config.json")).parent)
-        kinds = {
-            "import torch, transformers, gradio": lambda: seconds_of(IMPORTS),
-            "imports and a bare from_pretrained": lambda: seconds_of(IMPORTS + ";" + LOAD.format(folder=folder)),
-            "later start (page)": lambda: seconds_to_page(cache, scratch / "data"),
-        }
-        for _ in range(repeats):
-            for name, measure in kinds.items():
-                rows.setdefault(name, []).append(measure())
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    medians = {name: statistics.median(values) for name, values in rows.items()}
-    imports, bare = (medians[name] for name in list(kinds)[:2])
-    print(f"{os.cpu_count()} cores, medians of {repeats} (first start once), alternating, one run")
-    print("| | seconds | ratio to imports | ratio to imports and from_pretrained |\n|---|---|---|---|")
-    for name, value in medians.items():
-        print(f"| {name} | {value:.1f} | {value / imports:.2f} | {value / bare:.2f} |")
-    print(json.dumps({"benchmark": "startup", "repeats": repeats, "seconds": rows}))
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import ModelError
-from playground import space, suggest, terminal
+from playground import bench, space, suggest, terminal
 from playground.config import OneSentenceParser, add_common_flags, settings_from
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _add_export(commands)
     suggest.add_command(commands)
     add_commands(commands)
+    bench.add_command(commands)
     _add_space(commands)
     return top
 

@@ -1,0 +1,53 @@
+"""What a run was measured on: threads, versions, processor; and the memory's read bandwidth."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from benchmarks.measure.result import Value
+
+
+def conditions(*packages: str) -> dict[str, Value]:
+    """Cores, threads, Python, torch and the named packages, as every benchmark prints them."""
+    named = {name: version(name) for name in packages}
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **named,
+    }
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def read_bandwidth(rounds: int = 12, megabytes: int = 512) -> float:
+    """Bytes a second at which all threads read memory: the best of `rounds` sums over a block no cache holds."""
+    block = torch.ones(megabytes * 2**20 // 4, dtype=torch.float32)
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        block.sum()
+        seconds.append(time.perf_counter() - began)
+    return block.numel() * 4 / min(seconds)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now (its resident set). Raises OSError where the system does not tell."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
