@@ -11,6 +11,7 @@ first 50 tokens is given too. `fixed` at T = 1 shows what is reachable.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 

@@ -48,6 +48,8 @@ class Joined:
 class LanguageModel:
     """See the module docstring. `name`, `revision` and `precision` are stamped on every trace."""
 
+    merges = False
+
     def __init__(self, model: Any, tokenizer: Any, name: str, revision: str, device: torch.device) -> None:
         self.model = model.to(device).eval().requires_grad_(False)
         self.tokenizer = tokenizer
@@ -99,11 +101,24 @@ class LanguageModel:
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
+    def begin(self, ids: Sequence[int]) -> tuple[Any, list[Tensor]]:
+        """A prompt about to be read: an empty cache of one row, and the pieces [1, T] to feed to it."""
+        return DynamicCache(config=self.model.config), [torch.tensor([list(ids)])]
+
     @torch.inference_mode()
+    def forward(self, asks: Sequence[tuple[Tensor, Any]]) -> list[Output]:
+        """Feed tokens [B, T] to every cache, one after the other; the output at the last token of each."""
+        return [self._forward(tokens, cache) for tokens, cache in asks]
+
     def prefill(self, ids: Sequence[int]) -> tuple[Output, Any]:
-        """Read the prompt once: the output at its last token (B = 1) and the cache."""
-        cache = DynamicCache(config=self.model.config)
-        return self._forward(torch.tensor([list(ids)]), cache, logits_to_keep=1), cache
+        """Read the prompt at once: the output at its last token (B = 1) and the cache."""
+        cache, pieces = self.begin(ids)
+        output = [self.forward([(piece, cache)])[0] for piece in pieces][-1]
+        return output, cache
+
+    def step(self, tokens: Tensor, cache: Any) -> Output:
+        """Feed one token [B] to every row; the cache grows by one position."""
+        return self.forward([(tokens[:, None], cache)])[0]
 
     @torch.inference_mode()
     def expand(self, cache: Any, rows: int) -> Any:
@@ -139,16 +154,6 @@ class LanguageModel:
         """The cache with these of its rows, in this order, repeats allowed; in place."""
         cache.batch_select_indices(torch.tensor(list(rows), device=self.device))
         return cache
-
-    @torch.inference_mode()
-    def step(self, tokens: Tensor, cache: Any) -> Output:
-        """Feed one token [B] to every row; the cache grows by one position."""
-        return self._forward(tokens[:, None], cache)
-
-    @torch.inference_mode()
-    def advance(self, tokens: Tensor, cache: Any) -> Output:
-        """Feed several tokens [B, T] to every row in one forward; the output at the last of them."""
-        return self._forward(tokens, cache)
 
     @torch.inference_mode()
     def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:

@@ -33,7 +33,7 @@ class TableOutput:
 
 class TableLM:
     name, revision, precision = "table", "0", "float64"
-    context_length, parameters, joins = 4096, 1, False
+    context_length, parameters, joins, merges = 4096, 1, False, False
 
     def __init__(
         self, logits: Callable[[Reply], Tensor], vocabulary: int, end_ids: frozenset[int] = frozenset()
@@ -57,8 +57,21 @@ class TableLM:
     def token_text(self, token: int) -> str:
         return self.decode([token])
 
+    def begin(self, ids: Sequence[int]) -> tuple[Cache, list[Tensor]]:
+        return [()], [torch.empty(1, 0, dtype=torch.long)]  # the prompt is no part of the reply
+
+    def forward(self, asks: Sequence[tuple[Tensor, Cache]]) -> list[TableOutput]:
+        return [self._fed(tokens, cache) for tokens, cache in asks]
+
+    def _fed(self, tokens: Tensor, cache: Cache) -> TableOutput:
+        if tokens.shape[1]:
+            self.forwards, self.rows = self.forwards + 1, self.rows + len(tokens)
+        cache[:] = [(*reply, *more) for reply, more in zip(cache, tokens.tolist(), strict=True)]
+        return self._output(cache)
+
     def prefill(self, ids: Sequence[int]) -> tuple[TableOutput, Cache]:
-        return self._output([()]), [()]
+        cache, (piece,) = self.begin(ids)
+        return self._fed(piece, cache), cache
 
     def fork(self, cache: Cache) -> Cache:
         return list(cache)
@@ -75,12 +88,7 @@ class TableLM:
         return cache
 
     def step(self, tokens: Tensor, cache: Cache) -> TableOutput:
-        return self.advance(tokens[:, None], cache)
-
-    def advance(self, tokens: Tensor, cache: Cache) -> TableOutput:
-        self.forwards, self.rows = self.forwards + 1, self.rows + len(tokens)
-        cache[:] = [(*reply, *more) for reply, more in zip(cache, tokens.tolist(), strict=True)]
-        return self._output(cache)
+        return self._fed(tokens[:, None], cache)
 
     def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         return torch.stack([self.next_logits(tuple(reply_ids[:t])) for t in range(len(reply_ids))])

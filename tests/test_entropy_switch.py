@@ -51,20 +51,10 @@ class Recording:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
-    def prefill(self, ids: Sequence[int]) -> Any:
-        output, cache = self.model.prefill(ids)
-        self.passes.append((len(ids), output.logits[0]))
-        return output, cache
-
-    def step(self, tokens: Tensor, cache: Any) -> Any:
-        return self._kept(1, self.model.step(tokens, cache))
-
-    def advance(self, tokens: Tensor, cache: Any) -> Any:
-        return self._kept(tokens.shape[1], self.model.advance(tokens, cache))
-
-    def _kept(self, fed: int, output: Any) -> Any:
-        self.passes.append((fed, output.logits[0]))
-        return output
+    def forward(self, asks: Sequence[tuple[Tensor, Any]]) -> Any:
+        outputs = self.model.forward(asks)
+        self.passes += [(ask[0].shape[1], output.logits[0]) for ask, output in zip(asks, outputs, strict=True)]
+        return outputs
 
 
 def small(**options: Any) -> TinyLM:

@@ -25,7 +25,8 @@ class TinyLM:
     name, revision, precision = "tiny", "seed-0", "float32"
     context_length = 4096
     end_ids = frozenset({END})
-    joins = True
+    joins, merges = True, True
+    piece = 4096  # tokens of a prompt that are read in one pass
     vocab_size = VOCABULARY
 
     def __init__(self, seed: int = 0, hidden_size: int = 16, end_bias: float = -4.0, sharpness: float = 3.0) -> None:
@@ -55,11 +56,25 @@ class TinyLM:
     def token_text(self, token: int) -> str:
         return self.decode([token])
 
+    def begin(self, ids: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+        return [torch.zeros(1, self.hidden_size)], list(torch.tensor([list(ids)]).split(self.piece, dim=1))
+
+    def forward(self, asks: Sequence[tuple[Tensor, list[Tensor]]]) -> list[TinyOutput]:
+        self.steps += 1
+        return [self._fed(tokens, cache) for tokens, cache in asks]
+
+    def _fed(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
+        for column in tokens.T:  # row by row, so that no row's bits depend on those beside it
+            rows = zip(cache[0], column, strict=True)
+            cache[0] = torch.stack([torch.tanh(row @ self.mix + self.embed[token]) for row, token in rows])
+        return self._output(cache[0])
+
     def prefill(self, ids: Sequence[int]) -> tuple[TinyOutput, list[Tensor]]:
-        state = torch.zeros(1, self.hidden_size)
-        for token in ids:
-            state = torch.tanh(state @ self.mix + self.embed[token])
-        return self._output(state), [state]
+        cache, pieces = self.begin(ids)
+        return [self._fed(piece, cache) for piece in pieces][-1], cache
+
+    def step(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
+        return self.forward([(tokens[:, None], cache)])[0]
 
     def expand(self, cache: list[Tensor], rows: int) -> list[Tensor]:
         cache[0] = cache[0].expand(rows, -1)
@@ -75,26 +90,14 @@ class TinyLM:
         cache[0] = cache[0][list(rows)]
         return cache
 
-    def advance(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
-        for column in tokens.T:
-            output = self.step(column, cache)
-        return output
-
     def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         return self._output(self.features(prompt_ids, reply_ids)).logits
-
-    def step(self, tokens: Tensor, cache: list[Tensor]) -> TinyOutput:
-        self.steps += 1
-        cache[0] = torch.stack(
-            [torch.tanh(s @ self.mix + self.embed[t]) for s, t in zip(cache[0], tokens, strict=True)]
-        )
-        return self._output(cache[0])
 
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         _, cache = self.prefill(prompt_ids)
         states = [cache[0][0]]
         for token in reply_ids[:-1]:
-            self.step(torch.tensor([token]), cache)
+            self._fed(torch.tensor([[token]]), cache)
             states.append(cache[0][0])
         return torch.stack(states)
 

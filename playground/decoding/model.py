@@ -1,7 +1,7 @@
 """What the decoders need of a language model; models.LanguageModel and the tests' TinyLM satisfy it.
 
 Shapes: B rows, T tokens, V vocabulary, H hidden. Outputs are float32 on the CPU. A cache belongs to whoever holds it:
-`step`, `advance` and `expand` change it, `fork` makes one that can go its own way.
+`forward`, `expand` and `select` change it, `fork` makes one that can go its own way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ class ModelOutput(Protocol):
 class Model(Protocol):
     """A frozen causal language model with its tokenizer.
 
-    `parameters` counts what one token's forward pass reads; `joins` says whether `join` can serve this model.
+    `parameters` counts what one token's forward pass reads; `joins` says whether `join` can serve this model, `merges`
+    whether `forward` serves several callers in one pass, no caller's figures depending on the others to the last bit.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Model(Protocol):
     vocab_size: int
     parameters: int
     joins: bool
+    merges: bool
     end_ids: frozenset[int]
 
     def rows_for(self, lanes: int) -> int: ...
@@ -43,8 +45,24 @@ class Model(Protocol):
     def decode(self, ids: Sequence[int]) -> str: ...
     def token_text(self, token: int) -> str: ...
 
+    def begin(self, ids: Sequence[int]) -> tuple[Any, Sequence[Tensor]]:
+        """A prompt about to be read: a cache of one row that already holds what is known of it, and the pieces [1, T]
+        still to be fed, at least one."""
+        ...
+
+    def forward(self, asks: Sequence[tuple[Tensor, Any]]) -> Sequence[ModelOutput]:
+        """Feed several callers' tokens [B, T], each behind its own cache; every output is at that caller's last token.
+
+        Where a merging model raises, it has advanced no cache.
+        """
+        ...
+
     def prefill(self, ids: Sequence[int]) -> tuple[ModelOutput, Any]:
-        """Read a prompt: the output at its last token (B = 1) and the cache of one row."""
+        """Read a prompt at once (`begin`, then `forward`): the output at its last token (B = 1), the cache of one row."""
+        ...
+
+    def step(self, tokens: Tensor, cache: Any) -> ModelOutput:
+        """Feed one token [B] to every row: `forward` for one caller."""
         ...
 
     def fork(self, cache: Any) -> Any:
@@ -61,14 +79,6 @@ class Model(Protocol):
 
     def select(self, cache: Any, rows: Sequence[int]) -> Any:
         """The cache with these of its rows, in this order, repeats allowed; in place."""
-        ...
-
-    def step(self, tokens: Tensor, cache: Any) -> ModelOutput:
-        """Feed one token [B] to every row."""
-        ...
-
-    def advance(self, tokens: Tensor, cache: Any) -> ModelOutput:
-        """Feed several tokens [B, T] to every row in one forward; the output at the last of them."""
         ...
 
     def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
+from playground.decoding.forward import Decoding, read
 from playground.decoding.lane import Lane
 from playground.decoding.model import Model, ModelOutput
 from playground.decoding.policies.base import Resources, Row
-from playground.decoding.request import with_source
+from playground.decoding.request import checked_request, with_source
 from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER
 from playground.decoding.text import TextPieces
-from playground.decoding.trace import LaneStep, Request, Trace
+from playground.decoding.trace import Request, Trace
 
 
-class Decoder(Protocol):
-    """Decodes its lanes. Whoever builds one has completed the lanes' headers.
+class Decoder:
+    """Decodes its lanes: a coroutine of steps and forward passes (see playground.decoding.forward).
 
-    `run` yields after every forward pass: the steps that became certain with it, often none. It ends when all its lanes
-    have a `stop`; closing it stops the work.
+    Whoever builds one has completed the lanes' headers, but for what `prepare` finds out.
     """
 
-    def run(self) -> Iterator[tuple[LaneStep, ...]]: ...
+    def prepare(self) -> Decoding[None]:
+        """What must be read before the lanes' headers are complete; yields no steps."""
+        yield from ()
+
+    def run(self) -> Decoding[None]:
+        """Yields steps as they become certain and the forward passes it needs, until all its lanes have a `stop`.
+
+        Closing it stops the work.
+        """
+        raise NotImplementedError
 
 
 @dataclass
 class Session:
-    """One request being decoded. `free_ids` are the prompt's tokens without the source document, where there is one."""
+    """One request being decoded. Raises PlaygroundError for one that cannot be.
+
+    `free_ids` are the prompt's tokens without the source document, where there is one.
+    """
 
     model: Model
     request: Request
@@ -39,7 +51,7 @@ class Session:
     _read: tuple[ModelOutput, Any] | None = None
 
     def __post_init__(self) -> None:
-        asked = self.request
+        asked = checked_request(self.request)
         turn = with_source(asked.prompt, asked.source)
         self.prompt_ids = self.model.encode_chat(turn, asked.system, asked.prefill)
         self.source_ids = None if asked.source is None else tuple(self.model.encode_text(asked.source))
@@ -53,13 +65,17 @@ class Session:
         """The request's tokens as if there were no source document."""
         return self.model.encode_chat(self.request.prompt, self.request.system, self.request.prefill)
 
-    def begin(self) -> tuple[ModelOutput, Any]:
-        """The output at the prompt's last token and a cache of one row to go on with. The prompt is read once."""
+    def read(self) -> Decoding[tuple[ModelOutput, Any]]:
+        """Reads the prompt, once however often it is called (not by two decoders at the same time)."""
         if self._read is None:
             began = time.perf_counter()
-            self._read = self.model.prefill(self.prompt_ids)
+            self._read = yield from read(self.model, self.prompt_ids)
             self.prefill_seconds = time.perf_counter() - began
-        output, cache = self._read
+        return self._read
+
+    def begin(self) -> Decoding[tuple[ModelOutput, Any]]:
+        """The output at the prompt's last token and a cache of one row to go on with."""
+        output, cache = yield from self.read()
         return output, self.model.fork(cache)
 
     def pieces(self) -> TextPieces:

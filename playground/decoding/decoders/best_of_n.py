@@ -14,21 +14,20 @@ candidates that still can win share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from playground.decoding.decoders.particles import Particles, shared_prefix, stamp
+from playground.decoding.forward import Decoding
 from playground.decoding.lane import Lane
 from playground.decoding.policies.spec import Channel, Key, PolicyKind
-from playground.decoding.session import Session
-from playground.decoding.trace import LaneStep, nine_digits
+from playground.decoding.session import Decoder, Session
+from playground.decoding.trace import nine_digits
 
 MOST_CANDIDATES = 16
 
 
-class BestOfN:
+class BestOfN(Decoder):
     def __init__(self, session: Session, lane: Lane) -> None:
         values = lane.row.spec.values
         self.session, self.lane = session, lane
@@ -36,9 +35,10 @@ class BestOfN:
         self.temperature = nine_digits(float(values["temperature"]))
         stamp(lane)
 
-    def run(self) -> Iterator[tuple[LaneStep, ...]]:
+    def run(self) -> Decoding[None]:
         lane = self.lane
         candidates = Particles(self.session, lane, self.count, self.temperature)
+        yield from candidates.begin()
         likelihoods = torch.zeros(self.count, dtype=torch.float64)  # [N] nats so far
         for _ in range(lane.length):
             likelihoods = likelihoods + candidates.draw().logprob
@@ -47,7 +47,7 @@ class BestOfN:
             yield tuple(lane.emit(step) for step in shared_prefix(possible)[len(lane.steps) :])
             if lane.stop:
                 return
-            candidates.feed()
+            yield from candidates.feed()
 
     def _possible(self, replies: list[Lane], likelihoods: Tensor) -> list[int]:
         """The places of the candidates that can still win: the best that has ended, and those that may yet pass it."""

@@ -17,16 +17,16 @@ is about to choose. 3. A probability for each class is recorded as a channel, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from playground.decoding.decoders.lockstep import Lockstep
+from playground.decoding.forward import Decoding, Forward
 from playground.decoding.lane import Lane
 from playground.decoding.policies import fixed
 from playground.decoding.policies.base import Row
 from playground.decoding.policies.spec import NO_CHECKPOINT, Channel, Key, PolicyKind, Spec
-from playground.decoding.session import Session
-from playground.decoding.trace import LaneStep, Request, float32_digits
+from playground.decoding.session import Decoder, Session
+from playground.decoding.trace import Request, float32_digits
 from playground.errors import PlaygroundError
 
 
@@ -56,16 +56,24 @@ PRESETS = (
 CLASSES = tuple(preset.name for preset in PRESETS)
 
 
-class DifficultyRouter:
+class DifficultyRouter(Decoder):
     """One lane at one temperature, over a prompt of its own. `probabilities` of the classes are empty for a preset by hand."""
 
     def __init__(self, session: Session, lane: Lane) -> None:
-        self._lane = lane
+        self.session, self._lane = session, lane
         self.probabilities: dict[str, float] = {}
-        checkpoint = None
+        if lane.row.spec.values["preset"] == "auto" and lane.row.spec.values["checkpoint"] == NO_CHECKPOINT:
+            raise PlaygroundError(
+                f"'difficulty-router' has no probe for {session.model.name}, so it cannot choose by itself; name a preset "
+                f"({', '.join(f'preset={c}' for c in CLASSES)})."
+            )
+
+    def prepare(self) -> Decoding[None]:
+        """Reads the plain prompt where the probe decides, and completes the lane's header with what was chosen."""
+        session, lane, checkpoint = self.session, self._lane, None
         name = str(lane.row.spec.values["preset"])
         if name == "auto":
-            name, checkpoint = self._decided(session, lane)
+            name, checkpoint = yield from self._decided()
         preset = next(preset for preset in PRESETS if preset.name == name)
         inner = Session(session.model, preset.request(session.request), session.resources)
         row = replace(lane.row, spec=_fixed(lane.row, preset.temperature))
@@ -79,22 +87,26 @@ class DifficultyRouter:
             order=stepping.header.order,
         )
 
-    def _decided(self, session: Session, lane: Lane) -> tuple[str, str]:
+    def _decided(self) -> Decoding[tuple[str, str]]:
         """The class that the probe finds likeliest, and the probe's id."""
-        name = str(lane.row.spec.values["checkpoint"])
-        if name == NO_CHECKPOINT:
-            raise PlaygroundError(
-                f"'difficulty-router' has no probe for {session.model.name}, so it cannot choose by itself; name a preset "
-                f"({', '.join(f'preset={c}' for c in CLASSES)})."
-            )
-        probe = session.resources.predictor(name, "difficulty-probe")
-        shares = probe.call(session.begin()[0].hidden)[0].exp().tolist()
+        probe = self.session.resources.predictor(str(self._lane.row.spec.values["checkpoint"]), "difficulty-probe")
+        output, _ = yield from self.session.read()
+        shares = probe.call(output.hidden)[0].exp().tolist()
         self.probabilities = {c: float32_digits(p) for c, p in zip(CLASSES, shares, strict=True)}
         return max(zip(shares, CLASSES, strict=True), key=lambda choice: choice[0])[1], probe.id
 
-    def run(self) -> Iterator[tuple[LaneStep, ...]]:
-        for steps in self._lockstep.run():
-            yield tuple(self._lane.emit(replace(s.step, text="", channel=dict(self.probabilities))) for s in steps)
+    def run(self) -> Decoding[None]:
+        inner, output = self._lockstep.run(), None
+        while True:
+            try:
+                passed = inner.send(output)
+            except StopIteration:
+                return
+            if isinstance(passed, Forward):
+                output = yield passed
+            else:
+                output = None
+                yield tuple(self._lane.emit(replace(s.step, text="", channel=dict(self.probabilities))) for s in passed)
 
 
 def _fixed(row: Row, temperature: float) -> Spec:

@@ -22,13 +22,14 @@ Shapes: V vocabulary; every tensor has one row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from playground.decoding.forward import Decoding, feed, read
 from playground.decoding.lane import Lane
 from playground.decoding.model import Model
 from playground.decoding.policies.base import Drawn
@@ -42,10 +43,10 @@ from playground.decoding.sampling import (
     tempered,
     uniform,
 )
-from playground.decoding.session import Session
+from playground.decoding.session import Decoder, Session
 from playground.decoding.steps import refuse_nan, token_steps
 from playground.decoding.switching import SwitchRule, switching
-from playground.decoding.trace import LaneStep, TokenStep, float32_digits
+from playground.decoding.trace import TokenStep, float32_digits
 from playground.errors import PlaygroundError
 
 
@@ -58,22 +59,20 @@ class _Reader:
     logits: Tensor | None = None
     read: int = 0
 
-    def catch_up(self, ids: Sequence[int]) -> int:
-        """One forward pass over the tokens of `ids` it has not read; how many they were."""
+    def catch_up(self, ids: Sequence[int]) -> Decoding[int]:
+        """Reads the tokens of `ids` it has not read, in one forward pass behind the prompt; how many they were."""
         missed = list(ids[self.read :])
         if not missed:
             return 0
         if self.cache is None:
-            output, self.cache = self.model.prefill(missed)
-        elif len(missed) == 1:
-            output = self.model.step(torch.tensor(missed), self.cache)
+            output, self.cache = yield from read(self.model, missed)
         else:
-            output = self.model.advance(torch.tensor([missed]), self.cache)
+            output = yield from feed(self.model, torch.tensor([missed]), self.cache)
         self.logits, self.read = output.logits, len(ids)
         return len(missed)
 
 
-class EntropySwitch:
+class EntropySwitch(Decoder):
     order = ("temperature",)
 
     def __init__(self, session: Session, lane: Lane) -> None:
@@ -97,15 +96,15 @@ class EntropySwitch:
             lane.header, checkpoint=f"{self.small.name}@{self.small.revision}", order=(*self.order, *used)
         )
 
-    def run(self) -> Iterator[tuple[LaneStep, ...]]:
+    def run(self) -> Decoding[None]:
         session, lane, rule = self.session, self.lane, self.rule
         ids = list(session.prompt_ids)
-        output, cache = session.begin()
+        output, cache = yield from session.begin()
         large = _Reader(session.model, cache, output.logits, len(ids))
         small = _Reader(self.small)
         for position in range(lane.length):
             author = large if rule.large else small
-            fed = author.catch_up(ids)
+            fed = yield from author.catch_up(ids)
             step = self._step(position, author, max(fed, 1))
             yield (lane.emit(step),)
             if lane.stop is not None:

@@ -13,25 +13,26 @@ A lane that has ended keeps its row, so the shape of a step never changes and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from playground.decoding.forward import Decoding, feed, read
 from playground.decoding.lane import Lane
 from playground.decoding.policies.base import Decision, Drawn, Policy, State, checked
 from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, filtered, invert_cdf, tempered, uniform
-from playground.decoding.session import Session
+from playground.decoding.session import Decoder, Session
 from playground.decoding.steps import refuse_nan, token_steps
-from playground.decoding.trace import LaneStep, nine_digits
+from playground.decoding.trace import nine_digits
 from playground.errors import PlaygroundError
 
 Channels = list[dict[str, float]]
 
 
-class Lockstep:
+class Lockstep(Decoder):
     """All lanes of one session that share its prompt and its steps."""
 
     def __init__(self, session: Session, lanes: Sequence[Lane]) -> None:
@@ -40,11 +41,11 @@ class Lockstep:
         for group in self.groups:
             group.stamp(self.lanes)
 
-    def run(self) -> Iterator[tuple[LaneStep, ...]]:
+    def run(self) -> Decoding[None]:
         session, lanes = self.session, self.lanes
         count, model = len(lanes), session.model
         filters = [lane.row.spec.filters for lane in lanes]
-        logits, hidden, free, cache = self._begin()
+        logits, hidden, free, cache = yield from self._begin()
         for position in range(session.length):
             refuse_nan(logits, model.name, position)
             temperature = torch.empty(count, dtype=torch.float64)
@@ -65,7 +66,7 @@ class Lockstep:
             yield tuple(lane.emit(step) for lane, step in zip(lanes, steps, strict=True) if lane.stop is None)
             if all(lane.stop for lane in lanes):
                 return
-            output = model.step(self._fed(tokens), cache)
+            output = yield from feed(model, self._fed(tokens)[:, None], cache)
             logits, hidden = output.logits[:count].double(), output.hidden[:count]
             free = output.logits[self._start :][:count].double() if self._paired else None
 
@@ -95,14 +96,14 @@ class Lockstep:
         rows = self.session.model.rows_for(count)
         return max(rows, self._start + count) if self._paired else rows
 
-    def _begin(self) -> tuple[Tensor, Tensor, Tensor | None, Any]:
+    def _begin(self) -> Decoding[tuple[Tensor, Tensor, Tensor | None, Any]]:
         """The first logits and states of the lanes, the logits without the source, and the cache of all rows."""
         session, count = self.session, len(self.lanes)
-        output, cache = session.begin()
+        output, cache = yield from session.begin()
         logits, hidden = output.logits.expand(count, -1).double(), output.hidden.expand(count, -1)
         if not self._paired:
             return logits, hidden, None, session.model.expand(cache, self._rows)
-        without, other = session.model.prefill(session.free_ids())
+        without, other = yield from read(session.model, session.free_ids())
         joined = session.model.join((cache, other), (self._start, self._rows - self._start))
         return logits, hidden, without.logits.expand(count, -1).double(), joined
 

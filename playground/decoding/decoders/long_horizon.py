@@ -27,23 +27,24 @@ What is streamed after a block is the prefix that all particles share; it can no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from playground.decoding.decoders.particles import Particles, annotate, shared_prefix, stamp
 from playground.decoding.decoders.resampling import effective_sample_size, log_weight, one_of, systematic
+from playground.decoding.forward import Decoding
 from playground.decoding.lane import Lane
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
 from playground.decoding.sampling import uniform
-from playground.decoding.session import Session
-from playground.decoding.trace import LaneStep, TokenStep, nine_digits
+from playground.decoding.session import Decoder, Session
+from playground.decoding.trace import TokenStep, nine_digits
 
 MOST_PARTICLES = 16
 
 
-class LongHorizon:
+class LongHorizon(Decoder):
     def __init__(self, session: Session, lane: Lane) -> None:
         values = lane.row.spec.values
         self.session, self.lane = session, lane
@@ -52,9 +53,10 @@ class LongHorizon:
         self.drawn_at = 1.0 if values["proposal"] == "base" else self.temperature
         stamp(lane)
 
-    def run(self) -> Iterator[tuple[LaneStep, ...]]:
+    def run(self) -> Decoding[None]:
         lane, resampling = self.lane, self.lane.row.stream("temperature")
         particles = Particles(self.session, lane, self.count, self.drawn_at)
+        yield from particles.begin()
         weights, since = torch.zeros(self.count, dtype=torch.float64), 0
         for position in range(lane.length):
             drawn = particles.draw()
@@ -68,7 +70,7 @@ class LongHorizon:
             yield tuple(lane.emit(step) for step in certain)
             if lane.stop:
                 return
-            particles.feed()
+            yield from particles.feed()
 
     def _settle(self, particles: Particles, weights: Tensor, since: int, u: Tensor) -> list[TokenStep]:
         """Weigh and resample, or choose the one that stays; returns all steps that are certain now."""

@@ -16,6 +16,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from playground.decoding.forward import Decoding, feed
 from playground.decoding.lane import Lane
 from playground.decoding.policies.base import Drawn
 from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, filtered, invert_cdf, tempered, uniform
@@ -62,10 +63,13 @@ class Particles:
         self.replies = [unseen(session, lane, lane.length) for _ in range(count)]
         self.moved = torch.ones(count, dtype=torch.bool)
         self._rows = session.model.rows_for(count)
-        output, cache = session.begin()
-        self._logits = output.logits.expand(count, -1).double()  # [N, V]
-        self._cache = session.model.expand(cache, self._rows)
         self._tokens = torch.zeros(count, dtype=torch.long)
+
+    def begin(self) -> Decoding[None]:
+        """Reads the prompt; comes before all else."""
+        output, cache = yield from self.session.begin()
+        self._logits = output.logits.expand(len(self.replies), -1).double()  # [N, V]
+        self._cache = self.session.model.expand(cache, self._rows)
 
     @property
     def ended(self) -> bool:
@@ -85,11 +89,12 @@ class Particles:
             drawn.tokens, drawn.logprob.masked_fill(certain, 0.0), drawn.logprob_drawn.masked_fill(certain, 0.0)
         )
 
-    def feed(self) -> None:
+    def feed(self) -> Decoding[None]:
         """One forward pass: the drawn tokens, padding behind them."""
         fed = self._tokens[:1].repeat(self._rows)  # [R]
         fed[: len(self._tokens)] = self._tokens
-        self._logits = self.session.model.step(fed, self._cache).logits[: len(self._tokens)].double()
+        output = yield from feed(self.session.model, fed[:, None], self._cache)
+        self._logits = output.logits[: len(self._tokens)].double()
 
     def keep(self, ancestors: Sequence[int]) -> None:
         """Go on with these replies in this order, repeats allowed; between `draw` and `feed`."""

@@ -19,21 +19,20 @@ Every token may change until the last move, so nothing streams, and only the com
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from playground.decoding.decoders.particles import annotate, draw, stamp, unseen
+from playground.decoding.forward import Decoding, feed
 from playground.decoding.lane import Lane
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
 from playground.decoding.sampling import uniform
-from playground.decoding.session import Session
-from playground.decoding.trace import LaneStep, TokenStep, nine_digits
-
-Nothing = tuple[LaneStep, ...]  # what is certain after a forward pass
+from playground.decoding.session import Decoder, Session
+from playground.decoding.trace import TokenStep, nine_digits
 
 
-class PowerSampling:
+class PowerSampling(Decoder):
     def __init__(self, session: Session, lane: Lane) -> None:
         values = lane.row.spec.values
         self.session, self.lane = session, lane
@@ -43,7 +42,7 @@ class PowerSampling:
         self.chance = lane.row.stream("temperature")
         stamp(lane)
 
-    def run(self) -> Iterator[Nothing]:
+    def run(self) -> Decoding[None]:
         lane, made, accepted = self.lane, 0, 0
         reply, rewritten = unseen(self.session, lane, 0), [0] * lane.length
         for block in range(-(-lane.length // self.block)):
@@ -63,22 +62,20 @@ class PowerSampling:
             annotate(reply, position, "rewritten", rewritten[position])
         yield tuple(lane.emit(step) for step in reply.steps)
 
-    def _drawn_on(self, steps: Sequence[TokenStep], limit: int) -> Generator[Nothing, None, Lane]:
+    def _drawn_on(self, steps: Sequence[TokenStep], limit: int) -> Decoding[Lane]:
         """A reply that begins with `steps` and is drawn on from the proposal until it ends or has `limit` tokens."""
         model, reply = self.session.model, unseen(self.session, self.lane, limit)
-        output, cache = self.session.begin()
+        output, cache = yield from self.session.begin()
         if steps:
             for step in steps:
                 reply.emit(step)
-            output = model.advance(torch.tensor([[step.token_id for step in steps]]), cache)
-            yield ()
+            output = yield from feed(model, torch.tensor([[step.token_id for step in steps]]), cache)
         while True:
             drawn, (step,) = draw(self.session, self.lane, output.logits.double(), self.drawn_at, len(reply.steps))
             reply.emit(step)
             if reply.stop:
                 return reply
-            output = model.step(drawn.tokens, cache)
-            yield ()
+            output = yield from feed(model, drawn.tokens[:, None], cache)
 
     def _log_ratio(self, old: Sequence[TokenStep], new: Sequence[TokenStep], cut: int) -> float:
         """The logarithm of what is accepted with: the new part's weight over the old one's, and the chances to cut there."""
