@@ -141,6 +141,6 @@ def run(asked: Asked) -> Result:
         {"policy": spec, **figures([traces[lane] for traces in found], target, model.vocab_size)}
         for lane, (spec, target) in enumerate(POLICIES)
     ]
-    how: dict[str, Value] = {"model": model.name, "precision": model.precision, "seeds": seeds, "tokens": tokens}
+    how = conditions(model=model, seeds=seeds, tokens=tokens)
     note = "The end token is suppressed; surprise and entropy are in bits."
-    return Result("mirostat", {**how, **conditions()}, [Table("Mean surprise", COLUMNS, rows)], (note,))
+    return Result("mirostat", how, [Table("Mean surprise", COLUMNS, rows)], (note,))

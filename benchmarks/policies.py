@@ -37,9 +37,8 @@ def run(asked: Asked) -> Result:
         milliseconds = Spread.of([1000 * seconds for seconds in times[name]])
         rows.append({"policy": name, "ratio to fixed": ratio, "ms a token": milliseconds, "own passes": own, **wanted})
     columns = {"policy": "", "ratio to fixed": ".2f", "ms a token": ".1f", "own passes": "", "target": "", "met": ""}
-    how = {"model": parts.language_model.name, "precision": parts.language_model.precision}
-    size = {"rounds": rounds, "tokens": tokens, "lanes": 1}
-    return Result("policies", {**how, **size, **conditions()}, [Table("Time of a token", columns, rows)])
+    how = conditions(model=parts.language_model, rounds=rounds, tokens=tokens, lanes=1)
+    return Result("policies", how, [Table("Time of a token", columns, rows)])
 
 
 def seconds_per_token(parts: Parts, spec: str, tokens: int, seed: int) -> float:

@@ -61,7 +61,7 @@ def run(asked: Asked) -> Result:
     rows += [{"what": "first start: fetch, convert, page", "seconds": Spread.of(first)}] if first else []
     columns = {"what": "", "seconds": ".1f", "ratio": ".2f", "target": "", "met": ""}
     table = Table(f"From start to answer (ratio to {BARE})", columns, rows)
-    return Result("startup", {"rounds": rounds, **conditions("transformers", "gradio")}, [table])
+    return Result("startup", conditions("transformers", "gradio", rounds=rounds), [table])
 
 
 def seconds_of(code: str) -> float:

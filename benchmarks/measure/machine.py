@@ -7,22 +7,32 @@ import platform
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from benchmarks.measure.result import Value
 
 
-def conditions(*packages: str) -> dict[str, Value]:
-    """Cores, threads, Python, torch and the named packages, as every benchmark prints them."""
-    named = {name: version(name) for name in packages}
+def conditions(*packages: str, model: Any = None, **sizes: Value) -> dict[str, Value]:
+    """What every benchmark prints: the model and its precision, rounds and other sizes, threads, load and versions.
+
+    The load is the system's mean over the last minute, this run included; on a machine that is not idle only ratios
+    count.
+    """
+    named: dict[str, Value] = {} if model is None else {"model": model.name, "precision": model.precision}
+    versions = {name: version(name) for name in packages}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
+        **named,
+        **{name.replace("_", " "): size for name, size in sizes.items()},
         "processor": processor(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
+        "load": load,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        **named,
+        **versions,
     }
 
 
