@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +40,38 @@ def folder(cache: Path) -> Path:
     target = cache / "SmolLM2-135M-Instruct" / REVISION
     if _complete(target):
         return target
+    with _kept(cache, target.parent) as scratch:
+        if not _complete(target):
+            gguf = _fetch(scratch)
+            _convert(gguf, scratch / "model")
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(scratch / "model", target)
+            os.replace(gguf, target.parent / f"{REVISION}.gguf")
+    return target
+
+
+def gguf_file(cache: Path) -> Path:
+    """The GGUF file itself under `cache`, fetched the first time. Raises ModelError as `folder` does."""
+    target = cache / "SmolLM2-135M-Instruct" / f"{REVISION}.gguf"
+    if not target.is_file():
+        with _kept(cache, target.parent) as scratch:
+            if not target.is_file():
+                os.replace(_fetch(scratch), target)
+    return target
+
+
+@contextmanager
+def _kept(cache: Path, place: Path) -> Iterator[Path]:
+    """A scratch folder beside what is to be kept, one process at a time. Raises ModelError where nothing can be kept."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / "conversion.lock"), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-            if not _complete(target):
-                gguf = _fetch(Path(scratch))
-                _convert(gguf, Path(scratch) / "model")
-                shutil.rmtree(target, ignore_errors=True)
-                os.replace(Path(scratch) / "model", target)
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / "conversion.lock"), tempfile.TemporaryDirectory(dir=place) as scratch:
+            yield Path(scratch)
     except OSError as error:
         raise ModelError(
             f"The default model could not be kept in {cache} ({error.strerror}); free about 1 GB there or choose "
             f"another place with --cache-folder."
         ) from error
-    return target
 
 
 def _complete(target: Path) -> bool:

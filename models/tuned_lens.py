@@ -16,15 +16,15 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import ModelError
-
-if TYPE_CHECKING:
-    from models.language_model import LanguageModel
+from models.language_model import LanguageModel
+from models.llama.model import LlamaModel
+from models.transformers_model import TransformersModel
 
 LAST_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "final_norm")
 
@@ -48,30 +48,34 @@ def with_lens(model: LanguageModel, layers: int, lens: nn.Module, name: str, rev
     (the layers kept, lens, norm, embedding). `name` and `revision` say which lens it has. Raises ModelError as
     `first_layers` does.
     """
-    return first_layers(model, layers, nn.Sequential(lens.float(), last_norm(model)), name, revision)
+    lens = lens.float()
+    if isinstance(model, LlamaModel):
+        _true_part(layers, model.depth)
+        norm, parameters = model.network.norm, sum(parameter.numel() for parameter in lens.parameters())
+        return model.first_layers(layers, lambda states: norm(lens(states)), parameters, name, revision)
+    return first_layers(model, layers, nn.Sequential(lens, last_norm(model)), name, revision)
 
 
-def first_layers(model: LanguageModel, layers: int, last: nn.Module, name: str, revision: str) -> LanguageModel:
-    """The first `layers` layers of `model` with `last` in place of its norm, then its own unembedding.
+def first_layers(model: LanguageModel, layers: int, last: nn.Module, name: str, revision: str) -> TransformersModel:
+    """The first `layers` layers of `model` with `last` in place of its norm, then its own unembedding, in transformers.
 
     Raises ModelError where `layers` is not a true part of the model, or where the model is not a plain stack of layers
     between an embedding and a norm.
     """
-    whole, depth = model.model, depth_of(model)
-    if not 1 <= layers < depth:
-        raise ModelError(f"`layers` must be a whole number from 1 to {depth - 1}, got {layers}.")
+    _true_part(layers, model.depth)
+    whole = model.model
     cut, body, places = _twin(whole), _twin(whole.base_model), _places(model)
     cut.config = body.config = _shallower(whole.config, layers)
     body._modules[places["layers"]] = nn.ModuleList(list(getattr(body, places["layers"]))[:layers])
     body._modules[places["norm"]] = last
     cut._modules[places["body"]] = body
     cut._modules[places["unembedding"]] = _twin(whole.get_output_embeddings())
-    return type(model)(cut, model.tokenizer, name, revision, model.device)
+    return TransformersModel(cut, model.tokenizer, name, revision, whole.device)
 
 
-def depth_of(model: LanguageModel) -> int:
-    """How many layers the model has."""
-    return int(model.model.config.get_text_config().num_hidden_layers)
+def _true_part(layers: int, depth: int) -> None:
+    if not 1 <= layers < depth:
+        raise ModelError(f"`layers` must be a whole number from 1 to {depth - 1}, got {layers}.")
 
 
 def last_norm(model: LanguageModel) -> nn.Module:
@@ -92,7 +96,7 @@ def unembed(model: LanguageModel, states: Tensor, tokens: Tensor | None = None) 
 
 def _places(model: LanguageModel) -> dict[str, str]:
     """Under which names the model keeps its body, and the body its layers and last norm. Raises ModelError."""
-    whole, body, depth = model.model, model.model.base_model, depth_of(model)
+    whole, body, depth = model.model, model.model.base_model, model.depth
     found = {
         "body": [key for key, part in whole.named_children() if part is body],
         "unembedding": [key for key, part in whole.named_children() if part is whole.get_output_embeddings()],

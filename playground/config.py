@@ -19,7 +19,7 @@ from playground.errors import PlaygroundError
 
 APPLICATION = "adaptive-decoding-playground"
 EMBEDDED = "embedded"
-PRECISIONS = ("auto", "float32")
+PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "gguf")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Settings:
 
     model         "embedded", a Hub id, a local folder or a .gguf file
     revision      Hub revision; None is the default branch
-    precision     "auto" or "float32"; auto is float32 for now
+    precision     "auto" measures at start; "float32", "float16", "bfloat16", "int8", "gguf" (the file's own blocks)
     device        "auto", "cpu", "cuda" or "mps"
     small_model   the small model of `entropy-switch`, given as `model` is; None takes the first layers of `model`
     checkpoints   a folder of further trained heads, beside those that ship

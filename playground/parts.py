@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from models import checkpoints
 from models.errors import ModelError
 from models.kinds import KINDS
-from models.language_model import LanguageModel, load_language_model
+from models.language_model import LanguageModel
+from models.loading import load_language_model
 from playground.config import Settings
 from playground.decoding import engine
 from playground.decoding.policies.base import Resources

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from models import checkpoints
 from models.checkpoints import Base, Checkpoint
 from models.kinds import GRID_KINDS
-from models.language_model import LanguageModel, load_language_model
+from models.language_model import LanguageModel
+from models.loading import load_language_model
 from models.pairing import same_tokenizer
 from models.tuned_lens import with_lens
 from playground.config import Settings

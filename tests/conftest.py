@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from models.language_model import LanguageModel, load_language_model
+from models.language_model import LanguageModel
+from models.loading import load_language_model
 from playground.config import Settings
 from tests.tiny_lm import TinyLM
 
@@ -27,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def embedded_model() -> LanguageModel:
     """The real default model, fetched and converted where it is not cached yet."""
-    return load_language_model(cache=Settings().cache_folder)
+    return load_language_model(precision="float32", cache=Settings().cache_folder)
 
 
 CAPTURED = (

@@ -57,7 +57,7 @@ def test_a_port_out_of_range_is_refused_with_the_range(port: str) -> None:
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(PlaygroundError, match="one of auto, float32, got 'int3'"):
+    with pytest.raises(PlaygroundError, match="one of auto, float32, float16, bfloat16, int8, gguf, got 'int3'"):
         settings_from({}, {"PLAYGROUND_PRECISION": "int3"})
 
 

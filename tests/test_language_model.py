@@ -10,7 +10,9 @@ import torch
 
 from models import embedded
 from models.errors import ModelError
-from models.language_model import STEP_ROWS, LanguageModel, load_language_model
+from models.language_model import LanguageModel
+from models.loading import load_language_model
+from models.transformers_model import STEP_ROWS
 from playground.config import Settings
 
 
@@ -76,7 +78,7 @@ def test_a_folder_elsewhere_is_the_same_model_under_its_own_name(embedded_model:
     folder.mkdir()
     for file in embedded.folder(Settings().cache_folder).iterdir():
         (folder / file.name).symlink_to(file)
-    loaded = load_language_model(str(folder))
+    loaded = load_language_model(str(folder), precision="float32")
     assert loaded.name == "my-model"
     assert loaded.revision.startswith("sha256-")
     ids = loaded.encode_chat("Name a city.")
@@ -109,4 +111,4 @@ def test_an_unreachable_hub_id_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="the device is there")
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
     assert "choose one of auto, " in refusal("embedded", device="mps")
-    assert "must be auto or float32" in refusal("embedded", precision="int3")
+    assert "must be one of auto, float32, float16, bfloat16, int8, gguf" in refusal("embedded", precision="int3")

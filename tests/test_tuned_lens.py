@@ -11,7 +11,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHead
 
 from models.errors import ModelError
 from models.language_model import LanguageModel
-from models.tuned_lens import TunedLens, depth_of, first_layers, last_norm, unembed, with_lens
+from models.transformers_model import TransformersModel
+from models.tuned_lens import TunedLens, first_layers, last_norm, unembed, with_lens
 from tests.tiny_llama import CPU, tiny_llama, tokenizer
 
 IDS = [5, 900, 77, 1234, 5, 61]
@@ -48,7 +49,7 @@ def other(kind: str) -> LanguageModel:
                 initializer_range=0.3,
             )
         )
-    return LanguageModel(network, tokenizer(), kind, "0", CPU)
+    return TransformersModel(network, tokenizer(), kind, "0", CPU)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_the_whole_model_goes_on_as_before(llama: LanguageModel) -> None:
     before, features = llama.prefill(IDS)[0], llama.features(IDS, REPLY)
     cut = with_lens(llama, 2, random_lens(32), "cut", "0")
     cut.prefill(IDS)
-    assert (len(llama.model.model.layers), depth_of(llama), depth_of(cut)) == (4, 4, 2)
+    assert (len(llama.model.model.layers), llama.depth, cut.depth) == (4, 4, 2)
     assert torch.equal(llama.prefill(IDS)[0].logits, before.logits)
     assert llama._hidden is not cut._hidden, "each keeps its own state"
     assert torch.equal(llama.features(IDS, REPLY), features)

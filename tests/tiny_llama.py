@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from models import embedded
 from models.language_model import LanguageModel
+from models.transformers_model import TransformersModel
 from playground.config import Settings
 
 
@@ -18,7 +19,7 @@ def tokenizer() -> Any:
 
 
 def tiny_llama(seed: int = 0, layers: int = 4, hidden: int = 32, **config: Any) -> LanguageModel:
-    return LanguageModel(_network(seed, layers, hidden, **config), tokenizer(), "tiny-llama", f"seed-{seed}", CPU)
+    return TransformersModel(_network(seed, layers, hidden, **config), tokenizer(), "tiny-llama", f"seed-{seed}", CPU)
 
 
 def tiny_folder(path: Path, seed: int = 0, extra: tuple[str, ...] = (), **config: Any) -> Path:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from models.checkpoints import SHIPPED
-from models.language_model import LanguageModel, load_language_model
+from models.language_model import LanguageModel
+from models.loading import load_language_model
 from playground.config import Settings, add_common_flags, number, settings_from, whole
 from playground.training.predictor_commands import add_predictor_commands
 from playground.training.rewards import REWARDS

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from models.checkpoints import Base, Checkpoint, Meta, save
 from models.language_model import LanguageModel
-from models.tuned_lens import TunedLens, depth_of, first_layers, last_norm, unembed, with_lens
+from models.tuned_lens import TunedLens, first_layers, last_norm, unembed, with_lens
 from playground.errors import PlaygroundError
 from playground.training import corpus, tuned_lens_card
 from playground.training.features import cached_states
@@ -108,7 +108,7 @@ def run(
         "training": {"recipe": asdict(recipe), "tokens": len(training.cut)},
         "held_out": measure(model, lenses, training, held),
         "layers": layers,
-        "of_layers": depth_of(model),
+        "of_layers": model.depth,
         "parameters": small.parameters,
         "large_parameters": model.parameters,
     }

@@ -1,0 +1,87 @@
+"""Weight-only linear maps of a CPU, by precision: the weights are stored small, the activations never quantised.
+
+    float16    half-precision weights, float32 arithmetic (FBGEMM)
+    bfloat16   bfloat16 weights and activations, float32 accumulation (oneDNN)
+    int8       8-bit weights with one scale an output, bfloat16 activations
+    gguf       the 4-bit and 8-bit blocks of a GGUF file as they are, bfloat16 activations
+
+A kernel maps x [M, K] float32 to [M, N] float32 or bfloat16. Whether a row's bits depend on the rows beside it is a
+property of the library and the machine: `same_bits` looks. The int8 and gguf kernels are private operators of PyTorch;
+`available` says what this build and this processor have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from models.llama.blocks import GROUP, Blocks
+
+Kernel = Callable[[Tensor], Tensor]
+Weight = Tensor | Blocks
+PRECISIONS: Final = ("float16", "bfloat16", "int8", "gguf")
+COMPANY: Final = (1, 2, 3, 4, 5, 8, 13, 16, 32)
+
+
+def kernel(weight: Weight, precision: str) -> Kernel:
+    """The linear map x → x Wᵀ of a weight [N, K], dense float32 or the blocks of a file, at this precision.
+
+    With `gguf`, blocks keep their own values (4-bit levels exactly, their scales rounded to bfloat16) and what is no
+    4-bit block runs as float16.
+    """
+    if precision == "gguf":
+        four = isinstance(weight, Blocks) and weight.bits == 4
+        return _four_bit(weight) if four else _float16(_dense(weight))  # type: ignore[arg-type]
+    return {"float16": _float16, "bfloat16": _bfloat16, "int8": _int8}[precision](_dense(weight))
+
+
+def available(precision: str) -> bool:
+    """Whether this build of PyTorch has the operators of a precision and they run on this processor."""
+    try:
+        weight: Weight = torch.eye(64)
+        if precision == "gguf":
+            weight = Blocks(torch.zeros(64, 64, dtype=torch.uint8), 4, torch.ones(64, 2), torch.zeros(64, 2))
+        return bool(torch.isfinite(kernel(weight, precision)(torch.ones(2, 64))).all())
+    except (AttributeError, RuntimeError):
+        return False
+
+
+@torch.inference_mode()
+def same_bits(linear: Kernel, inputs: int) -> bool:
+    """Whether this map gives a row [inputs] the same bits alone and beside others."""
+    rows = torch.randn(max(COMPANY), inputs, generator=torch.Generator().manual_seed(0))
+    whole = linear(rows)
+    return all(torch.equal(linear(rows[:count]), whole[:count]) for count in COMPANY)
+
+
+def _dense(weight: Weight) -> Tensor:
+    return weight.dense() if isinstance(weight, Blocks) else weight.float()
+
+
+def _float16(weight: Tensor) -> Kernel:
+    packed, multiply = torch.ops.quantized.linear_prepack_fp16(weight, None), torch.ops.quantized.linear_dynamic_fp16
+    return lambda x: multiply(x, packed)
+
+
+def _bfloat16(weight: Tensor) -> Kernel:
+    rounded = weight.bfloat16()
+    return lambda x: torch.nn.functional.linear(x.bfloat16(), rounded)
+
+
+def _int8(weight: Tensor) -> Kernel:
+    scale = (weight.abs().amax(-1) / 127).clamp(min=1e-12)
+    levels = (weight / scale[:, None]).round().to(torch.int8)
+    scales = scale.bfloat16()
+    return lambda x: torch._weight_int8pack_mm(x.bfloat16(), levels, scales)
+
+
+def _four_bit(weight: Blocks) -> Kernel:
+    """w = (level − 8)·scale + zero in the operator's terms, so zero = offset + 8·scale."""
+    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(weight.levels.int(), 1)
+    pairs = torch.stack([weight.scale, weight.offset + 8 * weight.scale], dim=-1)
+    scales = pairs.transpose(0, 1).contiguous().bfloat16()
+    multiply = torch.ops.aten._weight_int4pack_mm_for_cpu
+    return lambda x: multiply(x.bfloat16(), packed, GROUP, scales)

@@ -1,0 +1,261 @@
+"""From a model's name to a language model that runs here: the embedded default, a folder, a GGUF file or a Hub id."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import safe_open
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from models import embedded, precision
+from models.errors import ModelError
+from models.language_model import LanguageModel, end_ids_of
+from models.llama import blocks, kernels
+from models.llama.model import LlamaModel, rows_keep_their_bits
+from models.llama.network import Network, rotary_of, unsupported
+from models.transformers_model import TransformersModel
+
+EMBEDDED = "embedded"
+GGUF_NAMES = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are, and who it is. `gguf` gives the path of its GGUF file, where it has one."""
+
+    where: str
+    name: str
+    revision: str | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    gguf: Callable[[], Path] | None = None
+
+
+def load_language_model(
+    model: str = EMBEDDED,
+    revision: str | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    cache: Path | None = None,
+) -> LanguageModel:
+    """The embedded default, a local folder, a GGUF file or a Hub id (at `revision`), never running remote code.
+
+    On a CPU a Llama-like model runs in models.llama unless `precision` is float32; everything else runs in transformers.
+    Raises ModelError with one sentence that says what was tried and what would work.
+    """
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    _offered(precision)
+    place = _device(device)
+    source = _source(model, revision, cache or Path.home() / ".cache" / "adaptive-decoding-playground")
+    if place.type == "cpu" and precision != "float32":
+        chosen, reason = _for_cpu(source, precision)
+    else:
+        chosen, reason = _for_accelerator(source, place, precision)
+    if place.type == "cpu" and chosen in kernels.PRECISIONS and not _unsupported(source):
+        loaded: LanguageModel = _llama(source, chosen)
+    else:
+        loaded = _transformers(source, place, getattr(torch, chosen))
+    loaded.precision_reason = reason
+    return loaded
+
+
+def _offered(name: str) -> None:
+    if name not in precision.OFFERED:
+        raise ModelError(f"`precision` must be one of {', '.join(precision.OFFERED)}, got {name!r}.")
+
+
+def _source(model: str, revision: str | None, cache: Path) -> Source:
+    if model == EMBEDDED:
+        where = str(embedded.folder(cache))
+        return Source(where, embedded.NAME, embedded.REVISION, gguf=lambda: embedded.gguf_file(cache))
+    path = Path(model).expanduser()
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"There is no file {model}; name an existing .gguf file, a model folder or a Hub id.")
+        options = {"gguf_file": path.name}
+        return Source(str(path.parent), path.stem, _fingerprint(path), options, lambda: path)
+    if path.is_dir():
+        return Source(str(path), path.resolve().name, _folder_revision(path))
+    if path.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise ModelError(
+            f"There is no model folder {model}; name a folder with config.json, a .gguf file or a Hub id such as org/name."
+        )
+    return Source(model, model, revision, {"revision": revision} if revision else {})
+
+
+def _for_cpu(source: Source, asked: str) -> tuple[str, str]:
+    """The precision on a CPU and why. Raises ModelError for one that cannot be had."""
+    why_not = _unsupported(source)
+    if asked == "auto":
+        if why_not:
+            return "float32", f"Run by transformers, since {why_not}."
+        return precision.measured(_config(source).get_text_config())
+    if why_not and asked != "bfloat16":
+        raise ModelError(f"{source.name} cannot run as {asked}, since {why_not}; choose auto, float32 or bfloat16.")
+    if asked == "gguf" and source.gguf is None:
+        raise ModelError(f"{source.name} has no GGUF file; choose another precision or name a .gguf file with --model.")
+    if asked in kernels.PRECISIONS and not kernels.available(asked):
+        raise ModelError(f"This build of PyTorch has no {asked} arithmetic for this processor; choose auto or float32.")
+    return asked, "Chosen with --precision."
+
+
+def _for_accelerator(source: Source, device: torch.device, asked: str) -> tuple[str, str]:
+    """The precision where transformers runs the model, and why."""
+    if asked == "auto":
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return ("bfloat16" if half else "float32"), f"The default of {device.type}."
+    if asked in ("int8", "gguf"):
+        raise ModelError(f"{asked} weights run on a CPU only; choose auto, float32, float16 or bfloat16.")
+    return asked, "Chosen with --precision."
+
+
+@functools.lru_cache(maxsize=8)
+def _config_of(where: str, options: tuple[tuple[str, str], ...]) -> Any:
+    return AutoConfig.from_pretrained(where, trust_remote_code=False, **dict(options))
+
+
+def _config(source: Source) -> Any:
+    with _in_one_sentence(source):
+        return _config_of(source.where, tuple(source.options.items()))
+
+
+def _unsupported(source: Source) -> str:
+    return unsupported(_config(source).get_text_config())
+
+
+@contextmanager
+def _in_one_sentence(source: Source) -> Iterator[None]:
+    """Whatever a loader of foreign files raises becomes one sentence."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(
+            f"The model {source.name!r} could not be loaded (tried {source.where} with transformers: {reason}); use the "
+            f"embedded model, a folder with config.json and safetensors, a .gguf file or a reachable Hub id."
+        ) from error
+
+
+def _transformers(source: Source, device: torch.device, dtype: torch.dtype) -> TransformersModel:
+    with _in_one_sentence(source):
+        options = {"trust_remote_code": False, **source.options}
+        tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
+        model = AutoModelForCausalLM.from_pretrained(source.where, dtype=dtype, **options)
+        return TransformersModel(model, tokenizer, source.name, _revision(source, model.config), device)
+
+
+def _llama(source: Source, chosen: str) -> LlamaModel:
+    with _in_one_sentence(source):
+        options = {"trust_remote_code": False, **source.options}
+        tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
+        config = _config(source)
+        text = config.get_text_config()
+        if chosen == "gguf":
+            assert source.gguf is not None
+            weights: dict[str, Tensor | blocks.Blocks] = dict(_gguf_weights(source.gguf()))
+        else:
+            weights = _weights(source)
+        interleaved = chosen == "gguf" and text.model_type in ("llama", "mistral")
+        network = Network(text, weights, chosen, rotary_of(text), interleaved)
+        return LlamaModel(
+            network,
+            lambda: _transformers(source, torch.device("cpu"), torch.float32),
+            rows_keep_their_bits(network),
+            tokenizer=tokenizer,
+            name=source.name,
+            revision=_revision(source, config),
+            precision=chosen,
+            context_length=text.max_position_embeddings,
+            end_ids=end_ids_of(_generation(source, config), tokenizer),
+        )
+
+
+def _weights(source: Source) -> dict[str, Any]:
+    """The model's tensors by name: straight from safetensors where they lie in a folder, else through transformers."""
+    files = sorted(Path(source.where).glob("*.safetensors")) if not source.options else []
+    if not files:
+        model = AutoModelForCausalLM.from_pretrained(
+            source.where, trust_remote_code=False, dtype=torch.float32, **source.options
+        )
+        return dict(model.state_dict())
+    weights: dict[str, Any] = {}
+    for file in files:
+        with safe_open(file, "pt") as tensors:
+            weights |= {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
+    return weights
+
+
+def _gguf_weights(path: Path) -> list[tuple[str, Any]]:
+    """A GGUF file's tensors by their transformers names."""
+    named = []
+    for name, tensor in blocks.read(path):
+        *layer, part, kind = name.split(".")
+        if part in GGUF_NAMES:
+            within = f"model.layers.{layer[1]}." if layer else ""
+            named.append((f"{within}{GGUF_NAMES[part]}.{kind}", tensor))
+    return named
+
+
+def _generation(source: Source, config: Any) -> GenerationConfig:
+    try:
+        options: dict[str, Any] = dict(source.options)
+        return GenerationConfig.from_pretrained(source.where, **options)
+    except OSError:
+        return GenerationConfig.from_model_config(config)
+
+
+def _revision(source: Source, config: Any) -> str:
+    return source.revision or str(getattr(config, "_commit_hash", None) or "main")
+
+
+def _device(name: str) -> torch.device:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if not available.get(name, False):
+        usable = ", ".join(kind for kind, there in available.items() if there)
+        raise ModelError(f"The device {name!r} is not available here; choose one of auto, {usable}.")
+    return torch.device(name)
+
+
+def _folder_revision(path: Path) -> str:
+    return _fingerprint(*(sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))))
+
+
+def _fingerprint(*files: Path) -> str:
+    """The identity of weight files: sha256 over each one's size, first and last mebibyte (whole files may be huge)."""
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest.update(str(size).encode() + file.read(1 << 20))
+            file.seek(max(0, size - (1 << 20)))
+            digest.update(file.read())
+    return f"sha256-{digest.hexdigest()[:16]}"
