@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+T = TypeVar("T")
 LEAST = 5  # rounds of a figure that is called a median
 
 
@@ -29,12 +31,12 @@ class Spread:
         return f"{self.median:{form}} ({self.low:{form}}–{self.high:{form}})"
 
 
-def in_turns(measures: Mapping[str, Callable[[int], float]], rounds: int) -> dict[str, list[float]]:
+def in_turns(measures: Mapping[str, Callable[[int], T]], rounds: int) -> dict[str, list[T]]:
     """One figure of every measure in every round; a measure is called with the number of the round.
 
     Every second round runs in the opposite order, so that no side always follows the same other one.
     """
-    found: dict[str, list[float]] = {name: [] for name in measures}
+    found: dict[str, list[T]] = {name: [] for name in measures}
     for number in range(rounds):
         names = list(measures)
         for name in names if number % 2 == 0 else reversed(names):
