@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -17,12 +16,13 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from models import embedded, precision
+from models import embedded
 from models.errors import ModelError
 from models.language_model import LanguageModel, end_ids_of
 from models.llama import blocks, kernels
 from models.llama.model import LlamaModel, rows_keep_their_bits
 from models.llama.network import Network, rotary_of, unsupported
+from models.precision import OFFERED, measured
 from models.transformers_model import TransformersModel
 
 EMBEDDED = "embedded"
@@ -69,24 +69,19 @@ def load_language_model(
     """
     logging.getLogger("transformers").setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
-    _offered(precision)
+    if precision not in OFFERED:
+        raise ModelError(f"`precision` must be one of {', '.join(OFFERED)}, got {precision!r}.")
     place = _device(device)
     source = _source(model, revision, cache or Path.home() / ".cache" / "adaptive-decoding-playground")
-    if place.type == "cpu" and precision != "float32":
-        chosen, reason = _for_cpu(source, precision)
-    else:
-        chosen, reason = _for_accelerator(source, place, precision)
-    if place.type == "cpu" and chosen in kernels.PRECISIONS and not _unsupported(source):
-        loaded: LanguageModel = _llama(source, chosen)
-    else:
-        loaded = _transformers(source, place, getattr(torch, chosen))
-    loaded.precision_reason = reason
-    return loaded
-
-
-def _offered(name: str) -> None:
-    if name not in precision.OFFERED:
-        raise ModelError(f"`precision` must be one of {', '.join(precision.OFFERED)}, got {name!r}.")
+    if place.type != "cpu" or precision == "float32":
+        chosen, reason = _for_transformers(place, precision)
+        return _transformers(source, place, chosen, reason)
+    config = _config(source)
+    why_not = unsupported(config.get_text_config())
+    chosen, reason = _for_cpu(source, config.get_text_config(), why_not, precision)
+    if chosen in kernels.PRECISIONS and not why_not:
+        return _llama(source, config, chosen, reason)
+    return _transformers(source, place, chosen, reason)
 
 
 def _source(model: str, revision: str | None, cache: Path) -> Source:
@@ -108,23 +103,23 @@ def _source(model: str, revision: str | None, cache: Path) -> Source:
     return Source(model, model, revision, {"revision": revision} if revision else {})
 
 
-def _for_cpu(source: Source, asked: str) -> tuple[str, str]:
-    """The precision on a CPU and why. Raises ModelError for one that cannot be had."""
-    why_not = _unsupported(source)
+def _for_cpu(source: Source, config: Any, why_not: str, asked: str) -> tuple[str, str]:
+    """The precision on a CPU and why; `why_not` says what keeps models.llama from running the model.
+
+    Raises ModelError for a precision that cannot be had.
+    """
     if asked == "auto":
-        if why_not:
-            return "float32", f"Run by transformers, since {why_not}."
-        return precision.measured(_config(source).get_text_config())
+        return ("float32", f"Run by transformers, since {why_not}.") if why_not else measured(config)
     if why_not and asked != "bfloat16":
         raise ModelError(f"{source.name} cannot run as {asked}, since {why_not}; choose auto, float32 or bfloat16.")
     if asked == "gguf" and source.gguf is None:
         raise ModelError(f"{source.name} has no GGUF file; choose another precision or name a .gguf file with --model.")
-    if asked in kernels.PRECISIONS and not kernels.available(asked):
+    if not why_not and not kernels.available(asked):
         raise ModelError(f"This build of PyTorch has no {asked} arithmetic for this processor; choose auto or float32.")
     return asked, "Chosen with --precision."
 
 
-def _for_accelerator(source: Source, device: torch.device, asked: str) -> tuple[str, str]:
+def _for_transformers(device: torch.device, asked: str) -> tuple[str, str]:
     """The precision where transformers runs the model, and why."""
     if asked == "auto":
         half = device.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -134,18 +129,9 @@ def _for_accelerator(source: Source, device: torch.device, asked: str) -> tuple[
     return asked, "Chosen with --precision."
 
 
-@functools.lru_cache(maxsize=8)
-def _config_of(where: str, options: tuple[tuple[str, str], ...]) -> Any:
-    return AutoConfig.from_pretrained(where, trust_remote_code=False, **dict(options))
-
-
 def _config(source: Source) -> Any:
     with _in_one_sentence(source):
-        return _config_of(source.where, tuple(source.options.items()))
-
-
-def _unsupported(source: Source) -> str:
-    return unsupported(_config(source).get_text_config())
+        return AutoConfig.from_pretrained(source.where, trust_remote_code=False, **source.options)
 
 
 @contextmanager
@@ -163,19 +149,20 @@ def _in_one_sentence(source: Source) -> Iterator[None]:
         ) from error
 
 
-def _transformers(source: Source, device: torch.device, dtype: torch.dtype) -> TransformersModel:
+def _transformers(source: Source, device: torch.device, precision: str, reason: str) -> TransformersModel:
     with _in_one_sentence(source):
         options = {"trust_remote_code": False, **source.options}
         tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
-        model = AutoModelForCausalLM.from_pretrained(source.where, dtype=dtype, **options)
-        return TransformersModel(model, tokenizer, source.name, _revision(source, model.config), device)
+        model = AutoModelForCausalLM.from_pretrained(source.where, dtype=getattr(torch, precision), **options)
+        loaded = TransformersModel(model, tokenizer, source.name, _revision(source, model.config), device)
+    loaded.precision_reason = reason
+    return loaded
 
 
-def _llama(source: Source, chosen: str) -> LlamaModel:
+def _llama(source: Source, config: Any, chosen: str, reason: str) -> LlamaModel:
     with _in_one_sentence(source):
         options = {"trust_remote_code": False, **source.options}
         tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
-        config = _config(source)
         text = config.get_text_config()
         if chosen == "gguf":
             assert source.gguf is not None
@@ -184,9 +171,9 @@ def _llama(source: Source, chosen: str) -> LlamaModel:
             weights = _weights(source)
         interleaved = chosen == "gguf" and text.model_type in ("llama", "mistral")
         network = Network(text, weights, chosen, rotary_of(text), interleaved)
-        return LlamaModel(
+        loaded = LlamaModel(
             network,
-            lambda: _transformers(source, torch.device("cpu"), torch.float32),
+            lambda: _transformers(source, torch.device("cpu"), "float32", "What needs the parts of a model."),
             rows_keep_their_bits(network),
             tokenizer=tokenizer,
             name=source.name,
@@ -195,6 +182,8 @@ def _llama(source: Source, chosen: str) -> LlamaModel:
             context_length=text.max_position_embeddings,
             end_ids=end_ids_of(_generation(source, config), tokenizer),
         )
+    loaded.precision_reason = reason
+    return loaded
 
 
 def _weights(source: Source) -> dict[str, Any]:
