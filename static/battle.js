@@ -12,6 +12,9 @@ function make(tag, className, text) {
 const problem = make("p", "pg-problem");
 problem.setAttribute("role", "alert");
 problem.hidden = true;
+const queue = make("p", "pg-queue");
+queue.setAttribute("role", "status");
+queue.hidden = true;
 const lanes = make("div", "pg-lanes");
 lanes.dataset.count = 2;
 const texts = ["A", "B"].map((name) => {
@@ -25,11 +28,13 @@ const texts = ["A", "B"].map((name) => {
 });
 const live = make("div", "pg-quiet");
 live.setAttribute("aria-live", "polite");
-root.append(problem, lanes, live);
+root.append(problem, queue, lanes, live);
 
 function apply(message) {
   problem.hidden = !message?.error;
   problem.textContent = message?.error || "";
+  queue.hidden = !message?.waiting;
+  queue.textContent = message?.waiting || "";
   root.hidden = !message;
   if (!message) return;
   lanes.hidden = !message.text;

@@ -1,173 +1,116 @@
-/* The board: lanes of streamed tokens, coloured by one overlay (overlay.js), with a card for the token pointed at or
-   focused (card.js). Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the
-   constant `fixed`. The message format is in playground/ui/wire.py. Model text enters the page by textContent only. */
+/* The board: lanes of streamed tokens (lanes.js), coloured by one overlay (overlay.js), with a card for the token pointed
+   at or focused (card.js). Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the
+   constant `fixed`. The message format is in playground/ui/wire.py.
+
+   Messages are kept as they come and read once a frame: a slow browser draws several at once, and a hidden tab, which has
+   no frames, draws nothing until it is looked at again. */
+const PER_FRAME = 300; // tokens
 const root = element.querySelector(".pg-board");
-
-function repaint() {
-  for (const lane of state.lanes) {
-    lane.spans.forEach((span, i) => paint(lane, span, lane.tokens[i]));
-    const own = state.scales.find((scale) => scale.name === state.overlay);
-    lane.plain.hidden = !own || lane.channels.includes(own.name);
-    lane.plain.textContent = own ? `no “${own.title}”` : "";
-  }
-}
-
-/* ---- lanes ---- */
 const problem = make("p", "pg-problem");
 problem.setAttribute("role", "alert");
 problem.hidden = true;
-const grid = make("div", "pg-lanes");
+const queue = make("p", "pg-queue");
+queue.setAttribute("role", "status");
+queue.hidden = true;
 const live = make("div", "pg-quiet");
 live.setAttribute("aria-live", "polite");
 const empty = make("div", "pg-empty");
 empty.append(make("p", "", fixed.empty));
 empty.hidden = !fixed.empty;
-root.append(bar, problem, empty, grid, live);
+root.append(bar, problem, queue, empty, grid, live);
 
-function makeLane(head, index) {
-  const section = make("section", "pg-lane");
-  section.dataset.lane = index;
-  const label = head.label || `Lane ${index + 1}`;
-  section.setAttribute("aria-label", `${label}: ${head.title}`);
-  const header = make("header");
-  const mark = make("span", `pg-mark pg-mark-${index}`);
-  mark.setAttribute("aria-hidden", "true");
-  const name = make("h3", "", label);
-  const title = make("span", "pg-title", head.title);
-  header.append(mark, name, title);
-  if (head.short) header.append(make("code", "pg-spec", head.short));
-  const plain = make("small", "pg-without");
-  plain.hidden = true;
-  header.append(plain);
-  const text = make("div", "pg-text");
-  text.dir = "auto";
-  text.setAttribute("role", "group");
-  text.setAttribute("aria-label", `${label}: tokens; the arrow keys move between them`);
-  if (head.prefill) text.append(make("span", "pg-prefill", head.prefill));
-  const caret = make("span", "pg-caret");
-  caret.setAttribute("aria-hidden", "true");
-  const waits = make("span", "pg-waits", head.waits);
-  text.append(caret, waits);
-  const figures = make("dl", "pg-figures");
-  const table = make("details", "pg-table");
-  table.hidden = true;
-  table.append(make("summary", "", "Tokens as a table"));
-  table.addEventListener("toggle", () => table.open && fillTable(lane));
-  const note = make("p", "pg-note");
-  note.hidden = true;
-  section.append(header, text, figures, note, table);
-  grid.append(section);
-  const channels = head.channels || [];
-  const lane = { index, label, channels, section, plain, text, caret, waits, figures, note, table, tokens: [], spans: [] };
-  return lane;
+/* ---- frames ---- */
+const inbox = [];
+let frame = 0;
+let resting = false;
+
+function take(value) {
+  if (!value) return;
+  inbox.push(value);
+  wake();
 }
 
-function fillText(span, text) {
-  if (text === "") span.classList.add("pg-void");
-  text.split("\n").forEach((part, i) => {
-    if (i) span.append(make("i", "pg-newline"), "\n");
-    span.append(part);
-  });
+function wake() {
+  if (!resting) frame ||= requestAnimationFrame(turn);
 }
 
-function addTokens(lane, from, tokens) {
-  const fragment = document.createDocumentFragment();
-  for (let i = Math.max(lane.tokens.length - from, 0); i < tokens.length; i += 1) {
-    const token = tokens[i];
-    const span = make("span", "pg-token");
-    span.dataset.position = lane.tokens.length;
-    span.dataset.temperature = token[1];
-    span.dataset.entropy = token[2];
-    span.dataset.logprob = token[3] === null ? "" : token[3];
-    span.tabIndex = lane.tokens.length === 0 ? 0 : -1;
-    fillText(span, token[0]);
-    paint(lane, span, token);
-    lane.tokens.push(token);
-    lane.spans.push(span);
-    fragment.append(span);
-  }
-  lane.text.insertBefore(fragment, lane.caret);
-  if (lane.tokens.length) lane.waits.remove();
+/* Reads what has come and draws it; then rests as long as that took with its layout and painting, so that a slow machine
+   keeps half of its time for whoever uses the page. */
+function turn() {
+  const began = performance.now();
+  frame = 0;
+  resting = true;
+  for (const value of inbox.splice(0)) apply(JSON.parse(value), false);
+  const more = draw(PER_FRAME);
+  if (!more && state.closing) finish(state.closing);
+  setTimeout(() => setTimeout(rest, performance.now() - began, more), 0);
 }
 
-/* A reply that ends inside a character: what was held back joins a token that was sent before. */
-function correctTexts(lane, tokens) {
-  tokens.forEach((token, i) => {
-    if (lane.tokens[i][0] === token[0]) return;
-    lane.tokens[i] = token;
-    lane.spans[i].replaceChildren();
-    lane.spans[i].classList.remove("pg-void");
-    fillText(lane.spans[i], token[0]);
-  });
+function rest(more) {
+  resting = false;
+  if (more || inbox.length) wake();
 }
 
-function fillTable(lane) {
-  lane.table.querySelector("table")?.remove();
-  const table = make("table");
-  const head = table.createTHead().insertRow();
-  const own = lane.channels.map(scaleOf);
-  for (const name of ["", "token", "T", "entropy", "surprisal", ...own.map((scale) => scale.title)]) head.append(make("th", "", name));
-  const body = table.createTBody();
-  lane.tokens.forEach((token, i) => {
-    const row = body.insertRow();
-    row.append(make("td", "", String(i)), make("td", "pg-piece", visible(token[0])));
-    for (const name of ["temperature", "entropy", "surprisal"]) row.append(make("td", "", short(valueOf(lane, token, name))));
-    for (const scale of own) row.append(make("td", "", inWords(scale, valueOf(lane, token, scale.name))));
-  });
-  lane.table.append(table);
+/* Draws up to `most` tokens that have arrived, shared by the lanes; true where some are left. */
+function draw(most) {
+  const scale = scaleOf(state.overlay);
+  const share = Math.ceil(most / Math.max(1, state.lanes.length));
+  for (const lane of state.lanes) drawTokens(lane, share, scale);
+  return state.lanes.some((lane) => lane.spans.length < lane.tokens.length);
 }
 
 /* ---- messages ---- */
-function begin(message) {
-  Object.assign(state, { run: message.run, seq: -1, done: false, scales: message.scales || [] });
+function say(node, sentence) {
+  node.textContent = sentence || "";
+  node.hidden = !sentence;
+}
+
+function begin(run, heads, ownScales) {
+  if (state.run !== run) state.past.add(state.run);
+  Object.assign(state, { run, seq: -1, done: false, closing: null, scales: ownScales });
   cards.clear();
   hideCard(true);
   grid.replaceChildren();
-  grid.dataset.count = message.heads.length;
-  state.lanes = message.heads.map(makeLane);
+  grid.dataset.count = heads.length;
+  state.lanes = heads.map(makeLane);
   drawSwitch();
   empty.hidden = true;
   root.classList.add("pg-running");
 }
 
-function show(sentence) {
-  problem.textContent = sentence || "";
-  problem.hidden = !sentence;
-}
-
 function apply(message, whole) {
-  if (!message) return;
-  if (message.error) {
-    show(message.error);
-    root.classList.remove("pg-running");
-    state.done = true;
-    return;
+  if (!message.run) return say(problem, message.error);
+  if (state.past.has(message.run)) return;
+  if (message.waiting) {
+    if (message.run !== state.run) begin(message.run, [], []);
+    say(problem, "");
+    return say(queue, message.waiting);
   }
-  if (!message.run) return;
-  if (message.run !== state.run) {
+  if (message.run !== state.run || message.heads?.length > state.lanes.length) {
     if (!message.heads) return void resync(message.run);
-    begin(message);
+    begin(message.run, message.heads, message.scales);
   }
   if (!whole && message.seq <= state.seq) return;
-  show("");
   if (message.lanes.some((lane, i) => lane.from > state.lanes[i].tokens.length)) return void resync(message.run);
+  say(problem, message.error);
+  say(queue, "");
   if (!whole) state.seq = message.seq;
   message.lanes.forEach((lane, i) => {
-    addTokens(state.lanes[i], lane.from, lane.tokens);
+    receive(state.lanes[i], lane.from, lane.tokens);
     state.lanes[i].section.classList.toggle("pg-ended", lane.ended);
   });
-  if (message.done && !state.done) finish(message);
+  if (message.done && !state.done) state.closing = message;
 }
 
 function finish(message) {
   state.done = true;
+  state.closing = null;
   root.classList.remove("pg-running");
+  empty.hidden = !fixed.empty || state.lanes.length > 0;
   state.lanes.forEach((lane, i) => {
-    correctTexts(lane, message.lanes[i].tokens);
     lane.waits.remove();
     lane.table.hidden = false;
-    lane.note.textContent = message.notes[i];
-    lane.note.hidden = !message.notes[i];
+    say(lane.note, message.notes[i]);
     lane.figures.replaceChildren();
     for (const [name, value] of message.figures[i]) {
       const pair = make("div");
@@ -178,18 +121,38 @@ function finish(message) {
   live.textContent = state.lanes.map((lane) => `${lane.label} finished, ${lane.tokens.length} tokens.`).join(" ");
 }
 
+/* Asks for what a lost message held; a message that shows another gap meanwhile makes it ask once more. */
+let syncing = null;
+let again = null;
 async function resync(run) {
-  if (state.syncing) return;
-  state.syncing = true;
+  if (syncing) {
+    again = run;
+    return;
+  }
+  syncing = run;
   try {
-    const message = await server.resync({ run });
-    if (!message.error) apply(message, true);
+    const have = run === state.run ? state.lanes.map((lane) => lane.tokens.length) : [];
+    const message = await server.resync({ run, have });
+    if (message.error) say(problem, message.error);
+    else apply(message, true);
+    wake();
   } finally {
-    state.syncing = false;
+    syncing = null;
+    if (again) resync(again);
+    again = null;
   }
 }
 
+/* ---- pointing ---- */
 const tokenAt = (target) => (target instanceof Element ? target.closest(".pg-token") : null);
+
+/* Spans are made without a tabindex; the one that takes the focus is the lane's only tab stop from then on. */
+function focusToken(span, options) {
+  for (const other of span.closest(".pg-text").querySelectorAll('[tabindex="0"]')) other.tabIndex = -1;
+  span.tabIndex = 0;
+  span.focus(options);
+}
+
 grid.addEventListener("pointerover", (event) => {
   const span = tokenAt(event.target);
   if (span && event.pointerType === "mouse") showCard(span);
@@ -199,25 +162,22 @@ grid.addEventListener("pointerout", (event) => {
 });
 grid.addEventListener("click", (event) => {
   const span = tokenAt(event.target);
-  if (span) span.focus({ preventScroll: true });
+  if (span) focusToken(span, { preventScroll: true });
 });
 grid.addEventListener("focusin", (event) => {
   const span = tokenAt(event.target);
-  if (!span) return;
-  span.closest(".pg-text").querySelectorAll('[tabindex="0"]').forEach((other) => (other.tabIndex = -1));
-  span.tabIndex = 0;
-  showCard(span);
+  if (span) showCard(span);
 });
 grid.addEventListener("focusout", () => hideCard(false));
 grid.addEventListener("keydown", (event) => {
   const span = tokenAt(event.target);
   if (!span) return;
-  const spans = state.lanes[Number(span.closest(".pg-lane").dataset.lane)].spans;
+  const spans = laneOf(span).spans;
   const here = spans.indexOf(span);
   const next = { ArrowRight: here + 1, ArrowDown: here + 10, ArrowLeft: here - 1, ArrowUp: here - 10, Home: 0, End: spans.length - 1 }[event.key];
   if (next === undefined) return;
   event.preventDefault();
-  spans[Math.min(Math.max(next, 0), spans.length - 1)].focus();
+  focusToken(spans[Math.min(Math.max(next, 0), spans.length - 1)]);
 });
 document.addEventListener("keydown", (event) => event.key === "Escape" && hideCard(true));
 window.addEventListener("scroll", () => current && !card.hidden && place(current.span), { passive: true, capture: true });
@@ -227,12 +187,14 @@ document.addEventListener("pointerdown", (event) => {
 
 /* ---- start ---- */
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible" && state.run && !state.done) resync(state.run);
+  if (document.visibilityState === "visible" && state.lanes.length && !state.done) resync(state.run);
 });
 new MutationObserver(() => {
+  if (theme === themeNow()) return;
+  theme = themeNow();
   drawLegend();
   repaint();
 }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-watch("value", () => apply(props.value, false));
+watch("value", () => take(props.value));
 drawSwitch();
-apply(props.value, false);
+take(props.value);

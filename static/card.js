@@ -121,8 +121,8 @@ function showCard(span) {
   if (current?.span === span) return;
   clearTimeout(opening);
   current?.span.classList.remove("pg-current");
-  const lane = state.lanes[Number(span.closest(".pg-lane").dataset.lane)];
-  const position = Number(span.dataset.position);
+  const lane = laneOf(span);
+  const position = lane.spans.indexOf(span);
   current = { span, lane, position };
   span.classList.add("pg-current");
   span.setAttribute("aria-describedby", card.id);

@@ -1,7 +1,8 @@
 /* What colours the tokens: the scales, the switch between them and the legend. Stands before board.js in one scope;
    calls its `repaint`. A scale is a record of playground/ui/scales.py; the channels' scales come with each run. */
+const SHADES = 256;
 const scales = fixed.scales;
-const state = { run: null, seq: -1, lanes: [], scales: [], overlay: scales[0].name, done: true, syncing: false };
+const state = { run: null, seq: -1, past: new Set(), lanes: [], scales: [], overlay: scales[0].name, done: true, closing: null };
 
 function make(tag, className, text) {
   const node = document.createElement(tag);
@@ -28,7 +29,8 @@ const kindOf = (scale, value) => Math.min(Math.max(Math.round(value - scale.low)
 const inWords = (scale, value) => (value === null ? "–" : scale.words.length ? scale.words[kindOf(scale, value)] : short(value));
 
 /* ---- colour ---- */
-const theme = () => (document.body.classList.contains("dark") ? "dark" : "light");
+const themeNow = () => (document.body.classList.contains("dark") ? "dark" : "light");
+let theme = themeNow();
 const hexParts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
 /* Where a value lies along the scale, from 0 to 1; the centre lies in the middle. */
@@ -39,20 +41,29 @@ function shareOf(scale, value) {
   return Math.min(Math.max(share, 0), 1);
 }
 
-function colour(scale, value) {
-  const stops = scale.stops[theme()];
-  const place = shareOf(scale, value) * (stops.length - 1);
-  const index = Math.min(Math.floor(place), stops.length - 2);
-  const [from, to] = [hexParts(stops[index]), hexParts(stops[index + 1])];
-  return `rgb(${from.map((part, i) => Math.round(part + (place - index) * (to[i] - part))).join(", ")})`;
+/* The colours of a scale's stops, mixed once: a token's is then looked up. */
+const shadesOf = new WeakMap();
+function shades(stops) {
+  if (!shadesOf.has(stops)) {
+    const mixed = Array.from({ length: SHADES }, (_, shade) => {
+      const place = (shade / (SHADES - 1)) * (stops.length - 1);
+      const index = Math.min(Math.floor(place), stops.length - 2);
+      const [from, to] = [hexParts(stops[index]), hexParts(stops[index + 1])];
+      return `rgb(${from.map((part, i) => Math.round(part + (place - index) * (to[i] - part))).join(", ")})`;
+    });
+    shadesOf.set(stops, mixed);
+  }
+  return shadesOf.get(stops);
 }
 
-function paint(lane, span, token) {
-  const scale = scaleOf(state.overlay);
+const colour = (scale, value) => shades(scale.stops[theme])[Math.round(shareOf(scale, value) * (SHADES - 1))];
+
+/* Colours one token by `scale`, which is undefined where tokens have no colour. */
+function paint(lane, span, token, scale) {
   const value = scale ? valueOf(lane, token, scale.name) : null;
   const beyond = value === null || scale.words.length ? "" : value > scale.high + 1e-9 ? "above" : value < scale.low - 1e-9 ? "below" : "";
   span.style.backgroundColor = value === null ? "" : colour(scale, value);
-  span.classList.toggle("pg-clipped", beyond !== "");
+  if (span.classList.contains("pg-clipped") !== (beyond !== "")) span.classList.toggle("pg-clipped");
   if (!beyond || scale[beyond] === state.run) return;
   scale[beyond] = state.run;
   drawLegend();
@@ -89,7 +100,7 @@ function drawWords(scale) {
 function drawRuler(scale) {
   const beyond = (side) => state.run !== null && scale[side] === state.run;
   const strip = make("div", "pg-strip");
-  strip.style.backgroundImage = `linear-gradient(to right, ${scale.stops[theme()].join(", ")})`;
+  strip.style.backgroundImage = `linear-gradient(to right, ${scale.stops[theme].join(", ")})`;
   const ticks = make("div", "pg-ticks");
   scale.ticks.forEach((tick) => {
     const sign = tick === scale.high && beyond("above") ? "≥ " : tick === scale.low && beyond("below") ? "≤ " : "";

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import json
 import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from playground.config import Settings
-from playground.ui import arena, notice
+from playground.ui import notice, places
 from playground.ui.arena import Arena
+from playground.ui.places import Places
 from playground.ui.runs import Runs
 from tests.scripted import ScriptedParts
 
 VOTER = "a-voter"
+VISITOR: Any = SimpleNamespace(session_hash="one page")
 
 
 @pytest.fixture
 def tab(settings: Settings) -> Arena:
-    made = Arena(ScriptedParts(settings), Runs(), random.Random(3))  # type: ignore[arg-type]
+    made = Arena(ScriptedParts(settings), Runs(), Places(1), random.Random(3))  # type: ignore[arg-type]
     made.parts.store.agree(VOTER, notice.VERSION)
     return made
 
 
-def battle(tab: Arena, prompt: str = "Tell me.") -> list[tuple[Any, Any]]:
-    return list(tab.battle(prompt, "", "", "", "", VOTER))
+def battle(tab: Arena, prompt: str = "Tell me.") -> list[Any]:
+    return list(tab.battle(prompt, "", "", "", "", VOTER, VISITOR))
 
 
 def test_fifty_battles_send_only_id_run_seq_text_and_done_until_the_vote(
     tab: Arena, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arena, "INTERVAL", 0.0)
+    monkeypatch.setattr(places, "INTERVAL", 0.0)
     for _ in range(50):
-        messages = [message for message, _ in battle(tab)]
+        messages = battle(tab)
         assert len(messages) > 10
         for message in messages:
             assert set(message) == {"battle", "run", "seq", "text", "done"}
@@ -47,19 +50,19 @@ def test_fifty_battles_send_only_id_run_seq_text_and_done_until_the_vote(
 
 
 def test_swapping_the_arms_names_changes_no_byte_but_ids(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arena, "INTERVAL", 0.0)
+    monkeypatch.setattr(places, "INTERVAL", 0.0)
     sent = []
     for learned in (["adaptive-token"], ["adaptive-sequence"]):
-        tab = Arena(ScriptedParts(settings), Runs(), random.Random(5))  # type: ignore[arg-type]
+        tab = Arena(ScriptedParts(settings), Runs(), Places(1), random.Random(5))  # type: ignore[arg-type]
         tab.learned = learned
         tab.parts.store.agree(VOTER, notice.VERSION)
-        sent.append(json.dumps([{**message, "battle": "", "run": ""} for message, _ in battle(tab)]))
+        sent.append(json.dumps([{**message, "battle": "", "run": ""} for message in battle(tab)]))
     assert sent[0] == sent[1]
 
 
 @pytest.mark.parametrize("choice", ["left", "right", "tie", "both_bad"])
 def test_a_vote_names_the_candidate_not_the_side_and_then_reveals(tab: Arena, choice: str) -> None:
-    shown = battle(tab)[-1][0]
+    shown = battle(tab)[-1]
     sentence, board = tab.vote(choice, shown, VOTER)
     assert "Saved" in sentence
     assert board is not None
@@ -72,7 +75,7 @@ def test_a_vote_names_the_candidate_not_the_side_and_then_reveals(tab: Arena, ch
 
 
 def test_a_second_vote_changes_nothing(tab: Arena) -> None:
-    shown = battle(tab)[-1][0]
+    shown = battle(tab)[-1]
     tab.vote("left", shown, VOTER)
     assert tab.vote("tie", shown, VOTER)[1] is None
     assert tab.vote("left", shown, VOTER)[1] is not None  # the same vote again is the same receipt
@@ -80,12 +83,12 @@ def test_a_second_vote_changes_nothing(tab: Arena) -> None:
 
 
 def test_nobody_votes_on_a_running_foreign_or_invented_battle(tab: Arena) -> None:
-    stream = tab.battle("Tell me.", "", "", "", "", VOTER)
-    running = next(stream)[0]
+    stream = tab.battle("Tell me.", "", "", "", "", VOTER, VISITOR)
+    running = next(stream)
     assert tab.vote("left", running, VOTER)[1] is None
     stream.close()
     assert tab.vote("left", running, VOTER)[1] is None
-    shown = battle(tab)[-1][0]
+    shown = battle(tab)[-1]
     for message, voter in (
         (shown, "another"),
         ({**shown, "battle": shown["battle"] + "x"}, VOTER),
@@ -97,7 +100,7 @@ def test_nobody_votes_on_a_running_foreign_or_invented_battle(tab: Arena) -> Non
 
 
 def test_leaving_a_battle_stops_the_decoder_and_closes_the_battle(tab: Arena) -> None:
-    stream = tab.battle("Tell me.", "", "", "", "", VOTER)
+    stream = tab.battle("Tell me.", "", "", "", "", VOTER, VISITOR)
     next(stream)
     stream.close()
     assert tab.parts.closed == [0]  # type: ignore[attr-defined]
@@ -106,7 +109,16 @@ def test_leaving_a_battle_stops_the_decoder_and_closes_the_battle(tab: Arena) ->
 
 def test_nothing_is_stored_before_the_notice_is_agreed_to(tab: Arena) -> None:
     for voter in (None, "newcomer"):
-        ((message, is_open),) = list(tab.battle("Tell me.", "", "", "", "", voter))
+        (message,) = list(tab.battle("Tell me.", "", "", "", "", voter, VISITOR))
         assert "notice" in message["error"]
-        assert not is_open
     assert tab.parts.store.counts()["battles_running"] == 0
+
+
+def test_one_who_waits_for_a_battle_is_told_so_and_another_battle_ends_the_one_before(tab: Arena) -> None:
+    first = tab.battle("Tell me.", "", "", "", "", VOTER, VISITOR)
+    assert "text" in next(first)
+    second = tab.battle("Tell me.", "", "", "", "", VOTER, VISITOR)
+    assert "you are next" in next(second)["waiting"]
+    assert [message["done"] for message in first if message["done"]] == []
+    assert list(second)[-1]["done"]
+    assert tab.parts.store.counts()["battles_failed"] == 1

@@ -107,8 +107,7 @@ def test_compare_colours_every_counted_token_with_the_servers_numbers(
     )
     for lane, trace in enumerate(traces):
         drawn = page.locator(f'#compare-board [data-lane="{lane}"] .pg-token').evaluate_all(
-            "spans => spans.map(s => [s.textContent, Number(s.dataset.temperature), Number(s.dataset.entropy),"
-            " Number(s.dataset.logprob), s.style.backgroundColor !== ''])"
+            "spans => spans.map(s => [s.textContent, s.token[1], s.token[2], s.token[3], s.style.backgroundColor !== ''])"
         )
         assert drawn == [[s.text, s.temperature, s.entropy, s.logprob, True] for s in trace.shown_steps]
     page.wait_for_selector(".pg-chart .js-plotly-plot")

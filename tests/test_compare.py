@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from playground.config import Settings
 from playground.decoding import engine
 from playground.decoding.policies.base import Resources
-from playground.decoding.trace import Event, Request
+from playground.decoding.trace import Event, Request, Waiting
+from playground.errors import PlaygroundError
 from playground.ui import notice
 from playground.ui.compare import Compare
+from playground.ui.places import Places
 from playground.ui.runs import Runs
 from tests.scripted import WORDS, ScriptedParts, measured_catalogue
 from tests.tiny_lm import TinyLM
 
 SPECS = ["adaptive-token", "fixed:temperature=0.7"]
+VISITOR: Any = SimpleNamespace(session_hash="one page")
 
 
 @pytest.fixture
 def tab(settings: Settings) -> Compare:
-    return Compare(ScriptedParts(settings), Runs())  # type: ignore[arg-type]
+    return Compare(ScriptedParts(settings), Runs(), Places(1))  # type: ignore[arg-type]
 
 
-def generate(tab: Compare, prompt: Any = "Tell me.", specs: Any = SPECS, seed: Any = 1, length: Any = 64) -> Any:
-    return tab.generate(prompt, "", "", "", "", seed, length, specs)
+def generate(
+    tab: Compare, prompt: Any = "Tell me.", specs: Any = SPECS, seed: Any = 1, length: Any = 64, visitor: Any = VISITOR
+) -> Iterator[dict[str, Any]]:
+    return map(json.loads, tab.generate(prompt, "", "", "", "", seed, length, specs, visitor))
 
 
-def test_a_run_opens_with_its_heads_and_closes_with_everything(tab: Compare) -> None:
-    outputs = list(generate(tab))
-    first, last = outputs[0][0], outputs[-1][0]
+def test_a_run_opens_with_its_heads_and_closes_with_its_figures(tab: Compare) -> None:
+    messages = list(generate(tab))
+    first, last = messages[0], messages[-1]
     assert [head["title"] for head in first["heads"]]
     assert last["done"]
-    assert [len(lane["tokens"]) for lane in last["lanes"]] == [len(WORDS) * 3, len(WORDS) * 2]
-    assert len(outputs[-1][1].data) == len(outputs[-1][2].data) == 2
+    assert [message["done"] for message in messages[:-1]] == [False] * (len(messages) - 1)
+    sent = [sum(len(message["lanes"][lane]["tokens"]) for message in messages) for lane in (0, 1)]
+    assert sent == [len(WORDS) * 3, len(WORDS) * 2]
+    assert len(last["figures"]) == len(last["notes"]) == 2
+    temperature, entropy, _, shown = tab.after(VISITOR)
+    assert len(temperature.data) == len(entropy.data) == 2
+    assert shown["visible"]
 
 
 @pytest.mark.parametrize(
@@ -54,17 +67,17 @@ def test_a_run_opens_with_its_heads_and_closes_with_everything(tab: Compare) -> 
     ],
 )
 def test_bad_input_is_one_sentence_and_starts_nothing(tab: Compare, asked: dict[str, Any]) -> None:
-    ((message, *_),) = list(generate(tab, **asked))
+    (message,) = list(generate(tab, **asked))
     assert message["error"].endswith(".")
     assert "Traceback" not in message["error"]
     assert tab.parts.closed == []  # type: ignore[attr-defined]
 
 
 def test_what_the_engine_refuses_before_it_starts_is_one_sentence(settings: Settings) -> None:
-    tab = Compare(parts_with_tiny_lm(settings), Runs())
-    ((message, *_),) = list(generate(tab, specs=["kl-guided", "fixed"]))
+    tab = Compare(parts_with_tiny_lm(settings), Runs(), Places(1))
+    (message,) = list(generate(tab, specs=["kl-guided", "fixed"]))
     assert "source document" in message["error"]
-    ((message, *_),) = list(generate(tab, specs=["shuffled:of=2", "shuffled:of=1"]))
+    (message,) = list(generate(tab, specs=["shuffled:of=2", "shuffled:of=1"]))
     assert "another lane that decides by itself" in message["error"]
 
 
@@ -83,42 +96,115 @@ def test_a_policy_that_shows_nothing_before_its_end_is_left_to_the_command_line(
     hidden = [kind.name for kind in tab.parts.catalogue.kinds if not kind.streams]
     assert hidden
     for name in hidden:
-        ((message, *_),) = list(generate(tab, specs=[name, "edt"]))
+        (message,) = list(generate(tab, specs=[name, "edt"]))
         assert "command line" in message["error"]
     assert tab.parts.closed == []  # type: ignore[attr-defined]
 
 
 def test_the_third_chart_is_there_where_a_lane_has_a_channel(settings: Settings) -> None:
-    tab = Compare(ScriptedParts(settings, catalogue=measured_catalogue()), Runs())  # type: ignore[arg-type]
-    with_channel = list(generate(tab, specs=["edt", "measured"]))[-1][3]
+    tab = Compare(ScriptedParts(settings, catalogue=measured_catalogue()), Runs(), Places(1))  # type: ignore[arg-type]
+    list(generate(tab, specs=["edt", "measured"]))
+    with_channel = tab.after(VISITOR)[2]
     assert with_channel["visible"]
     assert [line.name for line in with_channel["value"].data] == ["Lane 2"]
-    assert not list(generate(tab, specs=["edt", "edt"]))[-1][3]["visible"]
+    list(generate(tab, specs=["edt", "edt"]))
+    assert not tab.after(VISITOR)[2]["visible"]
 
 
 def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare) -> None:
-    stream = generate(tab)
-    run = tab.runs.get(next(stream)[0]["run"])
-    stream.close()
+    stream = tab.generate("Tell me.", "", "", "", "", 1, 64, SPECS, VISITOR)
+    run = tab.runs.get(json.loads(next(stream))["run"])
+    stream.close()  # type: ignore[attr-defined]
     assert run.stopped
     assert tab.parts.closed == [0]  # type: ignore[attr-defined]
+    assert list(generate(tab))[-1]["done"]  # its place is free
 
 
-def test_stop_draws_what_streamed(tab: Compare) -> None:
+def test_stop_closes_the_run_with_what_streamed_and_then_draws_it(tab: Compare) -> None:
     stream = generate(tab)
-    shown = next(stream)[0]
-    message, temperature, entropy, *_ = tab.stop(shown)
-    assert message["done"]
-    assert len(temperature.data) == len(entropy.data) == 2
-    assert list(stream)[-1][0]["done"]
+    next(stream)
+    assert tab.after(VISITOR)[0] == gr.skip()  # nothing is drawn of a run that streams
+    tab.stop(VISITOR)
+    rest = list(stream)
+    assert rest[-1]["done"]
+    assert tab.parts.closed[0] < len(WORDS)  # type: ignore[attr-defined]
+    assert len(tab.after(VISITOR)[0].data) == 2
+
+
+def test_stop_ends_ones_own_run_alone_and_is_no_error_without_one(tab: Compare) -> None:
+    tab.places = Places(2)
+    others = generate(tab, visitor=SimpleNamespace(session_hash="another page"))
+    next(others)
+    tab.stop(VISITOR)
+    assert len(list(others)) > 1
+    assert tab.parts.closed == [len(WORDS) * 3 + 1]  # type: ignore[attr-defined]
+
+
+def test_generating_again_ends_the_run_before_and_both_streams_close(tab: Compare) -> None:
+    tab.places = Places(2)
+    first = generate(tab)
+    old = next(first)["run"]
+    second = generate(tab, prompt="Again.")
+    new = next(second)["run"]
+    assert tab.runs.get(old).stopped
+    assert list(first)[-1]["run"] == old
+    last = list(second)[-1]
+    assert (last["run"], last["done"]) == (new, True)
+    assert tab.runs.get(new).request.prompt == "Again."
+
+
+def test_one_who_waits_is_told_so_and_may_stop_before_the_turn_comes(tab: Compare) -> None:
+    decoding = generate(tab, visitor=SimpleNamespace(session_hash="another page"))
+    next(decoding)
+    waits = generate(tab)
+    assert "you are next" in next(waits)["waiting"]
+    tab.stop(VISITOR)
+    assert list(waits)[-1]["done"]
+    assert tab.parts.closed == []  # type: ignore[attr-defined]
+    waits = generate(tab)
+    run = next(waits)["run"]
+    assert list(decoding)[-1]["done"]
+    last = list(waits)[-1]
+    assert (last["run"], last["done"], len(last["figures"])) == (run, True, 2)
+
+
+def test_the_decoders_own_queue_is_told_of_too(settings: Settings) -> None:
+    class Busy(ScriptedParts):
+        def stream(self, request: Request, specs: Sequence[str], replicas: Any = None) -> Iterator[Event]:
+            yield from (Waiting(2), Waiting(2), Waiting(0))
+            yield from super().stream(request, specs)
+
+    messages = list(generate(Compare(Busy(settings), Runs(), Places(40, 0))))  # type: ignore[arg-type]
+    told = [message["waiting"] for message in messages if "waiting" in message]
+    assert ["2 visitors" in sentence for sentence in told] == [True, True, False]
+    assert messages[3]["heads"]
+    assert messages[-1]["done"]
+
+
+def test_what_fails_on_the_way_keeps_what_streamed_and_says_why(settings: Settings) -> None:
+    class Failing(ScriptedParts):
+        def stream(self, request: Request, specs: Sequence[str], replicas: Any = None) -> Iterator[Event]:
+            for number, event in enumerate(super().stream(request, specs)):
+                if number == 5:
+                    raise PlaygroundError("The model produced NaN.")
+                yield event
+
+    tab = Compare(Failing(settings), Runs(), Places(1))  # type: ignore[arg-type]
+    messages = list(generate(tab))
+    last = messages[-1]
+    assert (last["error"], last["done"]) == ("The model produced NaN.", True)
+    assert sum(len(message["lanes"][0]["tokens"]) for message in messages) == 4
+    assert dict(last["figures"][0])["ended by"] == "error"
 
 
 def test_a_vote_needs_the_notice_and_is_stored_as_not_blind(tab: Compare) -> None:
-    shown = list(generate(tab))[-1][0]
-    assert "notice" in tab.vote("first", shown, "Lane 1", "Lane 2", None, False)[0]
-    sentence, voter = tab.vote("first", shown, "Lane 1", "Lane 2", None, True)
+    assert "generate again" in tab.vote("first", "Lane 1", "Lane 2", None, True, VISITOR)[0]
+    list(generate(tab))
+    assert "notice" in tab.vote("first", "Lane 1", "Lane 2", None, False, VISITOR)[0]
+    sentence, voter = tab.vote("first", "Lane 1", "Lane 2", None, True, VISITOR)
     assert sentence.startswith("Saved")
-    assert tab.vote("first", shown, "Lane 1", "Lane 2", voter, False)[0].startswith("Saved")  # a repeated click
+    again = tab.vote("first", "Lane 1", "Lane 2", voter, False, VISITOR)  # a repeated click
+    assert again[0].startswith("Saved")
     (record,) = list(tab.parts.store.preferences(include_unblind=True))
     assert (record.blind, record.outcome) == (False, "a")
     assert list(tab.parts.store.preferences()) == []
@@ -129,8 +215,8 @@ def test_a_vote_needs_the_notice_and_is_stored_as_not_blind(tab: Compare) -> Non
     ("first", "second"), [("Lane 1", "Lane 1"), ("Lane 1", "Lane 4"), ("x", "Lane 1"), (None, None)]
 )
 def test_a_vote_on_lanes_that_are_not_there_is_refused(tab: Compare, first: Any, second: Any) -> None:
-    shown = list(generate(tab))[-1][0]
-    assert not tab.vote("first", shown, first, second, "v", True)[0].startswith("Saved")
+    list(generate(tab))
+    assert not tab.vote("first", first, second, "v", True, VISITOR)[0].startswith("Saved")
 
 
 def test_the_data_folder_is_not_served(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_figures_are_those_of_the_counted_steps() -> None:
     assert shown["range"] == "0.00 – 1.20"
     assert shown["repeated 4-grams"] == "20.0 %"  # abcd bcda cdab dabc abcd: one of five repeats
     assert shown["tokens per second"] == "4.0"
+    assert "precision" not in shown
+    assert dict(figures(steps, 2.0, "length", precision="bfloat16"))["precision"] == "bfloat16"
     assert dict(figures([], None, "cancelled"))["tokens"] == "0"
 
 

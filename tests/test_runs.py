@@ -89,3 +89,56 @@ def test_a_sealed_run_shows_no_number() -> None:
     run.append([LaneStep(0, step(0, "a"))])
     with pytest.raises(PlaygroundError, match="after the vote"):
         run.inspect(0, 0)
+
+
+def test_what_a_step_adds_costs_the_same_late_as_early() -> None:
+    class Counted(str):
+        """A text that counts how often it is read to look for stop strings."""
+
+        reads = 0
+
+        def __add__(self, other: str) -> str:
+            Counted.reads += 1
+            return str(self) + other
+
+        def __radd__(self, other: str) -> str:
+            Counted.reads += 1
+            return other + str(self)
+
+    run = new_run(request=Request("hello", stop=("never", "é\n"), max_tokens=2000))
+    for position in range(1000):
+        run.append([LaneStep(0, step(position, Counted("x")))])
+        assert run.ended() == [False]
+    assert Counted.reads == 1000
+
+
+@pytest.mark.parametrize("pieces", [("a", "b", "c|d"), ("ab", "c", "|", "d"), ("xab", "c|dx")])
+def test_a_stop_string_is_found_wherever_the_tokens_part_it(pieces: tuple[str, ...]) -> None:
+    run = new_run(request=Request("hello", stop=("unseen stop string", "c|d"), max_tokens=99))
+    for position, piece in enumerate(pieces):
+        assert run.ended() == [False]
+        run.append([LaneStep(0, step(position, piece))])
+    assert run.ended() == [True]
+    run.cancel()
+    assert run.traces[0].stop == "stop_string"
+
+
+def test_an_owner_has_one_run_at_a_time_and_leaving_stops_it() -> None:
+    runs = Runs()
+    first, other = runs.add(new_run(), "a"), runs.add(new_run(), "b")
+    second = runs.add(new_run(), "a")
+    assert (first.stopped, other.stopped, second.stopped) == (True, False, False)
+    assert runs.latest("a") is second
+    runs.leave("a")
+    runs.leave("nobody")
+    assert second.stopped
+    assert runs.latest("nobody") is None
+    assert runs.latest(None) is None
+
+
+def test_an_owner_is_forgotten_with_the_run() -> None:
+    runs = Runs(capacity=2)
+    for name in "abcdef":
+        runs.add(new_run(), name)
+    assert [runs.latest(name) is None for name in "abcdef"] == [True] * 4 + [False] * 2
+    assert len(runs._latest) == 2

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from playground.config import Settings
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
 from playground.suggest import Sweep, read_prompts, said
+from playground.ui import suggest as suggest_tab
+from playground.ui.places import Places
 from playground.ui.suggest import SuggestT, curve_chart, put, suggestion_chart
 from tests.scripted import ScriptedParts
 from tests.tiny_lm import TinyLM
 
+VISITOR: Any = SimpleNamespace(session_hash="one page")
 SWEEP = (0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4)
 
 
@@ -121,27 +125,43 @@ def test_the_command_prints_one_object_and_the_same_again(
 
 
 def test_the_page_tells_progress_then_the_sentence_and_draws_the_curve(tiny_parts: parts.Parts) -> None:
-    tab = SuggestT(tiny_parts)
-    told = list(tab.sweep(tab.begin()[0], "Hello.", "", "", "", "", 1, 16))
+    tab = SuggestT(tiny_parts, Places(1))
+    assert tab.found(VISITOR) is None
+    told = list(tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR))
     sentence, figure, found = told[-1]
     assert sentence.endswith(".")
     assert (found is None) == sentence.startswith("No clear turning point")
+    assert tab.found(VISITOR) == found
     assert len(figure.data[0].x) == 14
-    refused = list(tab.sweep(tab.begin()[0], " ", "", "", "", "", 1, 16))
+    refused = list(tab.sweep(" ", "", "", "", "", 1, 16, VISITOR))
     assert [row[0] for row in refused] == ["Write a prompt first, or pick one below."]
 
 
-def test_a_sweep_is_stopped_by_its_own_ticket_also_before_it_starts(settings: Settings) -> None:
+def test_stop_ends_ones_own_sweep_also_while_it_waits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggest_tab, "INTERVAL", 0.0)
+    scripted, another = ScriptedParts(settings), SimpleNamespace(session_hash="another page")
+    tab = SuggestT(scripted, Places(1))  # type: ignore[arg-type]
+    decoding = tab.sweep("Hello.", "", "", "", "", 1, 16, another)  # type: ignore[arg-type]
+    next(decoding)
+    waits = tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR)
+    assert "you are next" in next(waits)[0]
+    tab.stop(VISITOR)
+    assert [row[0] for row in waits] == ["Stopped; nothing is suggested from half a sweep."]
+    assert scripted.closed == []
+    *_, (sentence, _, _) = decoding
+    assert "published rule" in sentence
+
+
+def test_a_new_sweep_ends_the_one_before(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggest_tab, "INTERVAL", 0.0)
     scripted = ScriptedParts(settings)
-    tab = SuggestT(scripted)  # type: ignore[arg-type]
-    first, second = tab.begin()[0], tab.begin()[0]
-    tab.stop(first)
-    tab.stop("unknown")
-    assert [row[0] for row in tab.sweep(first, "Hello.", "", "", "", "", 1, 16)] == [
-        "Stopped; nothing is suggested from half a sweep."
-    ]
-    assert scripted.closed == [0]
-    *_, (sentence, _, _) = tab.sweep(second, "Hello.", "", "", "", "", 1, 16)
+    tab = SuggestT(scripted, Places(2))  # type: ignore[arg-type]
+    first = tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR)
+    next(first)
+    second = tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR)
+    next(second)
+    assert [row[0] for row in first] == ["Stopped; nothing is suggested from half a sweep."]
+    *_, (sentence, _, _) = second
     assert "published rule" in sentence
 
 

@@ -187,8 +187,16 @@ class LaneStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """While many others decode: how many requests are served before this one, 0 if it is the next. Comes before Started,
+    also twice with the same number."""
+
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
-    """First event of a generation: one trace a lane, complete but for its steps (stop is "cancelled" until it ends).
+    """First event of a generation that decodes: one trace a lane, complete but for its steps (stop is "cancelled" until it ends).
 
     A consumer that stops early has all it needs: `trace.with_steps(steps, "cancelled")`.
     """
@@ -203,7 +211,7 @@ class Finished:
     traces: tuple[Trace, ...]
 
 
-Event = Started | tuple[LaneStep, ...] | Finished
+Event = Waiting | Started | tuple[LaneStep, ...] | Finished
 
 
 def canonical_json(value: Any) -> str:

@@ -22,27 +22,28 @@ from playground.records import Battle, Outcome
 from playground.ui import arms, notice
 from playground.ui.components import board, component
 from playground.ui.decode import grow, head, read_request
+from playground.ui.places import Places
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
-from playground.ui.wire import INTERVAL, Message, blind, snapshot
+from playground.ui.wire import Message, blind, encoded, queue_sentence, snapshot
 
 LENGTH = 160
 CHOICES = (("left", "1 · A is better"), ("right", "2 · B is better"), ("tie", "3 · Tie"), ("both_bad", "4 · Both bad"))
 
 
 class Arena:
-    """The handlers of the tab. `chance` draws arms and seeds."""
+    """The handlers of the tab. `chance` draws arms and seeds. A visitor's page has one battle at a time."""
 
-    def __init__(self, parts: Parts, runs: Runs, chance: random.Random | None = None) -> None:
-        self.parts, self.runs = parts, runs
+    def __init__(self, parts: Parts, runs: Runs, places: Places, chance: random.Random | None = None) -> None:
+        self.parts, self.runs, self.places = parts, runs, places
         self.chance = chance or random.SystemRandom()
         kinds = {checkpoint.meta.kind for checkpoint in parts.heads}
         self.learned = [kind for kind in arms.LEARNED if kind in kinds]
 
     def battle(
-        self, prompt: str, system: str, prefill: str, stops: str, source: str, voter: str | None
-    ) -> Iterator[tuple[Message, Any]]:
-        """Stream one battle: (blind message, whether the vote is open). It is stored before it starts and when it ends."""
+        self, prompt: str, system: str, prefill: str, stops: str, source: str, voter: str | None, visitor: gr.Request
+    ) -> Iterator[Message]:
+        """Stream one battle as blind messages; `done` opens the vote. It is stored before it starts and when it ends."""
         opened: Battle | None = None
         run: Run | None = None
         try:
@@ -56,27 +57,33 @@ class Arena:
                 drawn.propensity, voter, notice.VERSION, datetime.now(UTC),
             )  # fmt: skip
             token = self.parts.store.open_battle(opened)
-            run = self.runs.add(Run(request, 2, self.parts.language_model.end_ids, sealed=True))
-            yield from self._stream(run, opened, token)
+            sealed = Run(request, 2, self.parts.language_model.end_ids, sealed=True)
+            run = self.runs.add(sealed, f"arena/{visitor.session_hash}")
+            with self.places.seat() as seat:
+                for ahead in seat.wait(lambda: sealed.stopped):
+                    yield {"waiting": queue_sentence(ahead)}
+                yield from self._stream(run, opened, token)
         except PlaygroundError as error:
-            yield {"error": str(error)}, False
+            yield {"error": str(error)}
         finally:
-            if opened is not None and (
-                run is None or len(run.traces) < 2 or "cancelled" in [t.stop for t in run.traces]
-            ):
+            if opened is not None and not _whole(run):
                 self._give_up(opened.id)
 
-    def _stream(self, run: Run, battle: Battle, token: str) -> Iterator[tuple[Message, Any]]:
+    def _stream(self, run: Run, battle: Battle, token: str) -> Iterator[Message]:
         sides = battle.arms if battle.left == "a" else battle.arms[::-1]
         seq, due = 0, time.monotonic()
-        for _ in grow(self.parts, run, sides):
-            if not run.stopped and time.monotonic() >= due:
-                due = time.monotonic() + INTERVAL
-                yield blind(run, token, seq), False
+        for _ in grow(self.parts, run, sides) if not run.stopped else ():
+            if not run.heads and run.ahead is not None:
+                yield {"waiting": queue_sentence(run.ahead)}
+            elif not run.stopped and time.monotonic() >= due:
+                due = time.monotonic() + self.places.interval
+                yield blind(run, token, seq)
                 seq += 1
+        if not _whole(run):
+            return  # another battle of the same page has begun
         left, right = run.traces
         self.parts.store.finish_battle(battle.id, (left, right) if battle.left == "a" else (right, left))
-        yield blind(run, token, seq), True
+        yield blind(run, token, seq)
 
     def _give_up(self, battle_id: str) -> None:
         try:
@@ -110,13 +117,19 @@ class Arena:
             [head(self.parts, t.policy, request.prefill, name) for t, name in zip(traces, ("A", "B"), strict=True)],
         )
         run.finish(traces)
-        return snapshot(self.runs.add(run), 1)
+        return snapshot(self.runs.add(run), seq=1)
 
     def agree(self, voter: str | None) -> str:
         """The voter's id, new where the browser has none, with the agreement stored."""
         voter = voter or secrets.token_urlsafe(16)
         self.parts.store.agree(voter, notice.VERSION)
         return voter
+
+
+def _whole(run: Run | None) -> bool:
+    """Whether both replies have come to their own end."""
+    stops = [trace.stop for trace in run.traces] if run is not None else []
+    return len(stops) == 2 and not {"cancelled", "error"} & set(stops)
 
 
 def _outcome(choice: str, left: str) -> Outcome:
@@ -130,9 +143,9 @@ def _outcome(choice: str, left: str) -> Outcome:
     return sides[choice]
 
 
-def build(parts: Parts, runs: Runs, voter: gr.BrowserState, page: gr.Blocks) -> None:
+def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, page: gr.Blocks) -> None:
     """Lay out the tab and wire its events."""
-    tab = Arena(parts, runs)
+    tab = Arena(parts, runs, places)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     gr.Markdown(
         "Two policies answer without names. Read both, vote, and then see who they were and where they were bold."
@@ -153,30 +166,31 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState, page: gr.Blocks) -> 
             renew = gr.Button("New battle", elem_id="arena-new")
 
     hide, show = gr.update(visible=False), gr.update(visible=True)
+    shut = [gr.update(interactive=False)] * len(buttons)
 
-    def fight(*values: Any) -> Iterator[list[Any]]:
-        yield [None, show, hide, "", None, hide, *[gr.update(interactive=False)] * 4]
-        was_open: bool | None = None
-        for message, is_open in tab.battle(*values):
-            row_now = gr.skip() if is_open == was_open else gr.update(visible="error" not in message)
-            keys = [gr.skip()] * 4 if is_open == was_open else [gr.update(interactive=is_open)] * 4
-            was_open = is_open
-            yield [message, gr.skip(), row_now, *[gr.skip()] * 3, *keys]
+    def prepare() -> list[Any]:
+        return [None, show, show, "", None, hide, *shut]
+
+    def open_vote(message: Any) -> list[Any]:
+        done = isinstance(message, dict) and bool(message.get("done"))
+        return [gr.update(visible=done), *[gr.update(interactive=done)] * len(buttons)]
 
     def cast(choice: str, message: Any, voter_id: str | None) -> list[Any]:
         sentence, board_now = tab.vote(choice, message, voter_id)
         if board_now is None:
             return [*[gr.skip()] * 2, sentence, *[gr.skip()] * 2]
-        return [hide, hide, sentence, board_now, show]
+        return [hide, hide, sentence, encoded(board_now), show]
 
     def opened(voter_id: str | None) -> list[Any]:
         known = bool(voter_id) and parts.store.agreed(str(voter_id), notice.VERSION)
         return [gr.update(visible=not known), gr.update(visible=known)]
 
-    decode: dict[str, Any] = {**private, "concurrency_limit": 1, "concurrency_id": "decode"}
     outputs = [shown, blind_part, row, said, revealed, open_part, *buttons]
     for button in (start, renew):
-        button.click(fight, [*box.inputs, voter], outputs, **decode)
+        # while a battle streams, its texts are the only output: Gradio builds every other one anew for each message
+        prepared = button.click(prepare, None, outputs, **private)
+        fought = prepared.then(tab.battle, [*box.inputs, voter], shown, **private, **places.event_options)
+        fought.then(open_vote, shown, [row, *buttons], **private)
     for (choice, _), button in zip(CHOICES, buttons, strict=True):
         button.click(
             lambda message, voter_id, choice=choice: cast(choice, message, voter_id),

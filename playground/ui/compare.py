@@ -19,45 +19,64 @@ from playground.ui import notice, suggest
 from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
 from playground.ui.components import board, policies, streamed
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
+from playground.ui.places import Places
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
-from playground.ui.wire import Batcher, refusal, snapshot
+from playground.ui.wire import Batcher, encoded, refusal, snapshot, waiting
 
 EMPTY = (
     "Press Generate. Each token is painted with the temperature it was drawn at, from careful blue to free orange; "
     "point at a token to see its alternatives."
 )
-Output = tuple[Any, ...]  # message, temperature chart, entropy chart, channel chart, what follows the run
+STILL = 1.0  # seconds without news after which a message is repeated, so that a closed tab is noticed
 
 
 class Compare:
-    """The handlers of the tab; they hold no state but the parts and the runs."""
+    """The handlers of the tab; they hold no state but the parts, the runs and the places at the decoder.
 
-    def __init__(self, parts: Parts, runs: Runs) -> None:
-        self.parts, self.runs = parts, runs
+    A visitor is known by the session of the page: it has one run here at a time.
+    """
+
+    def __init__(self, parts: Parts, runs: Runs, places: Places) -> None:
+        self.parts, self.runs, self.places = parts, runs, places
 
     def generate(
-        self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any, specs: Any
-    ) -> Iterator[Output]:
-        """Stream a run: (message, its three charts, what follows the run) at most ten times a second."""
+        self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any, specs: Any,
+        visitor: gr.Request,
+    ) -> Iterator[str]:  # fmt: skip
+        """Stream a run as messages, at most ten a second. It ends the visitor's run before it, as Stop does."""
+        batcher: Batcher | None = None
         try:
             request = read_request(prompt, system, prefill, stops, source, seed, length)
-            run = self.runs.add(Run(request, len(_specs(specs)), self.parts.language_model.end_ids))
             canonical = [str(streamed(self.parts, spec)) for spec in _specs(specs)]
-            batcher: Batcher | None = None
-            for _ in grow(self.parts, run, canonical):
-                if batcher is None:
-                    batcher = Batcher(run, time.monotonic)
-                    yield snapshot(run), *_nothing(3), gr.update(visible=False)
-                elif message := batcher.delta():
-                    yield message, *_nothing(4)
-            assert batcher is not None
-            yield batcher.last(), *self.after(run)
+            run = self.runs.add(Run(request, len(canonical), self.parts.language_model.end_ids), owner(visitor))
+            batcher = Batcher(run, time.monotonic, lambda: self.places.interval)
+            with self.places.seat() as seat:
+                for ahead in seat.wait(lambda: run.stopped):
+                    yield encoded(waiting(run, ahead))
+                yield from self._stream(run, canonical, batcher)
         except PlaygroundError as error:
-            yield refusal(str(error)), *_nothing(4)
+            begun = batcher.last() if batcher and batcher.run.heads else {}
+            yield encoded(begun | refusal(str(error)) | ({"run": begun["run"]} if begun else {}))
 
-    def after(self, run: Run) -> tuple[Any, Any, Any, Any]:
-        """The charts, the third of the first channel that any lane has, and the part of the page that a stopped run opens."""
+    def _stream(self, run: Run, specs: Sequence[str], batcher: Batcher) -> Iterator[str]:
+        sent, spoken, begun = "", time.monotonic(), False
+        for _ in grow(self.parts, run, specs) if not run.stopped else ():
+            message = batcher.delta() if begun else snapshot(run) if run.heads else waiting(run, run.ahead or 0)
+            begun = bool(run.heads)
+            if message:
+                sent = encoded(message)
+            elif time.monotonic() < spoken + STILL:
+                continue
+            spoken = time.monotonic()
+            yield sent
+        yield encoded(batcher.last())
+
+    def after(self, visitor: gr.Request) -> tuple[Any, Any, Any, Any]:
+        """The charts of the visitor's stopped run, the third of the first channel that any lane has, and what they stand in."""
+        run = self.runs.latest(owner(visitor))
+        if run is None or not run.stopped or not run.heads:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         lanes = [run.steps(lane) for lane in range(run.lanes)]
         names = [f"Lane {number}" for number in range(1, run.lanes + 1)]
         channel = next((channel for head in run.heads for channel in head.channels), None)
@@ -69,23 +88,18 @@ class Compare:
             gr.update(visible=True),
         )
 
-    def stop(self, shown: Any) -> Output:
-        """Freeze the run that the board shows and draw what it has."""
-        try:
-            run = self.runs.get(_run_id(shown))
-        except PlaygroundError:
-            return _nothing(5)
-        if run.stopped or not run.heads:
-            return _nothing(5)
-        run.cancel()
-        return snapshot(run, 1_000_000), *self.after(run)
+    def stop(self, visitor: gr.Request) -> None:
+        """Freeze the visitor's run; its stream closes with what it has, within one step."""
+        self.runs.leave(owner(visitor))
 
     def vote(
-        self, choice: str, shown: Any, first: str, second: str, voter: str | None, agrees: bool
+        self, choice: str, first: str, second: str, voter: str | None, agrees: bool, visitor: gr.Request
     ) -> tuple[str, Any]:
-        """Store a vote on two lanes of a finished run; (sentence, voter id)."""
+        """Store a vote on two lanes of the visitor's finished run; (sentence, voter id)."""
         try:
-            run = self.runs.get(_run_id(shown))
+            run = self.runs.latest(owner(visitor))
+            if run is None or not run.traces:
+                raise PlaygroundError("There is no finished run that the server still holds; generate again.")
             lanes = _lane(first, run), _lane(second, run)
             if lanes[0] == lanes[1]:
                 raise PlaygroundError("Choose two different lanes.")
@@ -102,18 +116,15 @@ class Compare:
             return str(error), gr.skip()
 
 
-def _nothing(outputs: int) -> Output:
-    return tuple(gr.skip() for _ in range(outputs))
+def owner(visitor: gr.Request) -> str:
+    """The name of the visitor's run in this tab."""
+    return f"compare/{visitor.session_hash}"
 
 
 def _specs(value: Any) -> list[str]:
     if not isinstance(value, list) or not 2 <= len(value) <= 4 or not all(isinstance(spec, str) for spec in value):
         raise PlaygroundError("Compare takes two to four lanes.")
     return [spec[:2000] for spec in value]
-
-
-def _run_id(shown: Any) -> object:
-    return shown.get("run") if isinstance(shown, dict) else None
 
 
 def _lane(name: str, run: Run) -> int:
@@ -136,9 +147,9 @@ def _open_battle(run: Run, lanes: tuple[int, int], voter: str) -> Battle:
     return Battle(key, "evaluate", False, run.request, family, arms, "a", None, voter, notice.VERSION, now)
 
 
-def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
+def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> None:
     """Lay out the tab and wire its events."""
-    tab = Compare(parts, runs)
+    tab = Compare(parts, runs, places)
     box = prompt_box("compare")
     learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
     chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])
@@ -150,25 +161,25 @@ def build(parts: Parts, runs: Runs, voter: gr.BrowserState) -> None:
             8, LONGEST_REPLY, 128, step=8, label="Length", buttons=[], elem_id="length", scale=3, min_width=180
         )
         seed = gr.Number(1, label="Seed", precision=0, minimum=0, elem_id="seed", scale=1, min_width=110)
-    suggest.build(parts, box, seed, length, chosen)
+    suggest.build(parts, places, box, seed, length, chosen)
     shown = board(runs, "compare-board", EMPTY)
     with gr.Column(visible=False, elem_id="compare-after") as after:
         plot: dict[str, Any] = {"show_label": False, "container": False, "min_width": 320, "elem_classes": "pg-chart"}
         with gr.Row():
             charts = [gr.Plot(**plot) for _ in range(2)]
         charts.append(gr.Plot(**plot, visible=False))
-        _vote_row(tab, shown, voter)
-    outputs = [shown, *charts, after]
+        _vote_row(tab, voter)
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    decode: dict[str, Any] = {**options, "concurrency_limit": 1, "concurrency_id": "decode"}
     inputs = [*box.inputs, seed, length, chosen]
-    first = generate.click(tab.generate, inputs, outputs, **decode)
     renewed = again.click(lambda: random.SystemRandom().randrange(2**31), None, seed, **options)
-    second = renewed.then(tab.generate, inputs, outputs, **decode)
-    stop.click(tab.stop, shown, outputs, cancels=[first, second], **options)
+    for pressed in (generate.click, renewed.then):
+        # the board alone is an output: Gradio builds every other one anew for each message
+        streaming = pressed(tab.generate, inputs, shown, **options, **places.event_options)
+        streaming.then(tab.after, None, [*charts, after], **options, trigger_mode="multiple")
+    stop.click(tab.stop, None, None, **options)
 
 
-def _vote_row(tab: Compare, shown: gr.HTML, voter: gr.BrowserState) -> None:
+def _vote_row(tab: Compare, voter: gr.BrowserState) -> None:
     lanes: Sequence[str] = [f"Lane {number}" for number in range(1, 5)]
     gr.Markdown("#### Which reply is better?")
     with gr.Row(elem_classes="pg-votes"):
@@ -184,10 +195,12 @@ def _vote_row(tab: Compare, shown: gr.HTML, voter: gr.BrowserState) -> None:
     agrees = gr.Checkbox(False, label=f"I agree: {notice.TEXT}", container=False, elem_id="compare-agree")
     said = gr.Markdown("", elem_id="compare-said", elem_classes="pg-said")
     for choice, button in buttons:
+
+        def cast(
+            first: str, second: str, voter: str | None, agrees: bool, visitor: gr.Request, choice: str = choice
+        ) -> tuple[str, Any]:
+            return tab.vote(choice, first, second, voter, agrees, visitor)
+
         button.click(
-            lambda *values, choice=choice: tab.vote(choice, *values),
-            [shown, first, second, voter, agrees],
-            [said, voter],
-            api_visibility="private",
-            show_progress="hidden",
+            cast, [first, second, voter, agrees], [said, voter], api_visibility="private", show_progress="hidden"
         )

@@ -24,6 +24,7 @@ from playground.ui.wire import snapshot
 
 STATIC = Path(__file__).parents[2] / "static"
 ADDED_LANES = ("fixed:temperature=1.0", "edt")
+MOST_LANES = 4
 
 
 def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] = (), **fixed: Any) -> gr.HTML:
@@ -48,14 +49,20 @@ def board(runs: Runs, elem_id: str, empty: str) -> gr.HTML:
     """The heatmap of a run's lanes; resync and inspection answer from `runs`, or with the sentence of a refusal."""
 
     def resync(asked: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: snapshot(runs.get(asked.get("run"))))
+        return _answer(lambda: snapshot(runs.get(asked.get("run")), _counts(asked.get("have"))))
 
     def inspect(asked: dict[str, Any]) -> dict[str, Any]:
         return _answer(lambda: runs.get(asked.get("run")).inspect(_int(asked, "lane"), _int(asked, "position")))
 
     listed = [scale.to_record() for scale in scales()]
     return component(
-        "board", None, (resync, inspect), before=("overlay", "card"), elem_id=elem_id, scales=listed, empty=empty
+        "board",
+        None,
+        (resync, inspect),
+        before=("overlay", "card", "lanes"),
+        elem_id=elem_id,
+        scales=listed,
+        empty=empty,
     )
 
 
@@ -118,6 +125,12 @@ def _answer(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return call()
     except PlaygroundError as error:
         return {"error": str(error)}
+
+
+def _counts(value: Any) -> list[int]:
+    """What the browser says it has of every lane; nothing where that is no list of counts."""
+    counts = value if isinstance(value, list) and len(value) <= MOST_LANES else []
+    return [max(0, count) for count in counts] if all(isinstance(count, int) for count in counts) else []
 
 
 def _int(asked: dict[str, Any], key: str) -> int:

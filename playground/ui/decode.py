@@ -1,4 +1,4 @@
-"""From what a visitor asked to a run and its messages: the one place where the page calls the decoder."""
+"""From what a visitor asked to a run: the one place where the page calls the decoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from playground.decoding.trace import Finished, Request, Started
+from playground.decoding.trace import Finished, Request, Started, Waiting
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.ui.heading import Heading
@@ -43,7 +43,7 @@ def read_request(prompt: str, system: str, prefill: str, stops: str, source: str
 
 
 def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
-    """Decode all lanes of `run` in one call; yields after every forward pass, with or without new tokens.
+    """Decode all lanes of `run` in one call; yields after every step, with or without new tokens, and while it waits.
 
     Closing it stops the decoder and freezes the run.
     """
@@ -55,12 +55,17 @@ def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
                     run.start(event.traces, [head(parts, spec, run.request.prefill) for spec in specs])
                 elif isinstance(event, Finished):
                     run.finish(event.traces)
+                elif isinstance(event, Waiting):
+                    run.ahead = event.ahead
                 else:
                     run.append(event)
                     run.seconds = time.monotonic() - began
                 yield
                 if run.stopped:
                     return
+    except PlaygroundError:
+        run.cancel("error")
+        raise
     finally:
         run.cancel()
 

@@ -10,6 +10,7 @@ from playground.config import Settings
 from playground.parts import Parts
 from playground.ui import arena, compare, methods, notice
 from playground.ui.components import STATIC, component
+from playground.ui.places import Places
 from playground.ui.runs import Runs
 
 NAME = "Adaptive decoding"
@@ -18,6 +19,7 @@ LEAD = (
     "temperature for every token, and colour shows which."
 )
 QUEUE = 32
+MANY = 40  # visitors whom a decoder for many serves or queues itself
 THREADS = 80
 SESSIONS = 2000
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
@@ -26,15 +28,15 @@ MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 def build(parts: Parts) -> gr.Blocks:
     """The page over these parts; launch it with `launch_options`."""
-    runs = Runs()
+    runs, places = Runs(), Places(MANY, waiting=0) if getattr(parts, "visitors", False) else Places(1)
     with gr.Blocks(title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
         component("header", None, name=NAME, lead=LEAD, model=model_line(parts))
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
-                compare.build(parts, runs, voter)
+                compare.build(parts, runs, places, voter)
             with gr.Tab("Arena", id="arena"):
-                arena.build(parts, runs, voter, page)
+                arena.build(parts, runs, places, voter, page)
             with gr.Tab("Methods", id="methods"):
                 methods.build(parts)
     page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)

@@ -80,11 +80,11 @@ def _grid(step: TokenStep, trace: Trace) -> list[tuple[float, float, bool]] | No
 
 
 def figures(
-    steps: Sequence[TokenStep], seconds: float | None, stop: str, spec: Spec | None = None
+    steps: Sequence[TokenStep], seconds: float | None, stop: str, spec: Spec | None = None, precision: str = ""
 ) -> list[tuple[str, str]]:
     """(name, value) pairs under a lane, from its counted steps and its policy's channels.
 
-    `seconds` is the lane's decoding time.
+    `seconds` is the lane's decoding time, `precision` that of the weights it was decoded with.
     """
     if not steps:
         return [("tokens", "0"), ("ended by", _STOPS[stop])]
@@ -100,6 +100,7 @@ def figures(
         ("repeated 4-grams", f"{100 * repeated_ngram_share(text, 4):.1f} %"),
         ("tokens per second", "–" if not seconds else f"{len(steps) / seconds:.1f}"),
         ("ended by", _STOPS[stop]),
+        *([("precision", precision)] if precision else ()),
     ]
 
 

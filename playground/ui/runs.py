@@ -14,8 +14,9 @@ from typing import Any
 
 from playground.decoding.trace import LaneStep, Request, Stop, TokenStep, Trace
 from playground.errors import PlaygroundError
+from playground.ui.growing import Growing
 from playground.ui.heading import Heading
-from playground.ui.render import counted, figures, inspection, note
+from playground.ui.render import figures, inspection, note
 
 CAPACITY_RUNS = 256
 CAPACITY_TOKENS = 400_000
@@ -26,12 +27,13 @@ class Run:
 
     def __init__(self, request: Request, lanes: int, end_ids: Collection[int] = (), *, sealed: bool = False) -> None:
         self.id = secrets.token_urlsafe(12)
-        self.request, self.lanes, self.end_ids, self.sealed = request, lanes, frozenset(end_ids), sealed
+        self.request, self.lanes, self.sealed = request, lanes, sealed
         self.heads: tuple[Heading, ...] = ()
         self.stopped = False
         self.seconds: float | None = None
+        self.ahead: int | None = None  # how many begin before this one, while it waits
         self._headers: tuple[Trace, ...] = ()
-        self._steps: list[list[TokenStep]] = [[] for _ in range(lanes)]
+        self._growing = [Growing(request, frozenset(end_ids)) for _ in range(lanes)]
         self._traces: tuple[Trace, ...] | None = None
         self._lock = threading.Lock()
 
@@ -44,14 +46,16 @@ class Run:
         with self._lock:
             if not self.stopped:
                 for lane_step in steps:
-                    self._steps[lane_step.lane].append(lane_step.step)
+                    self._growing[lane_step.lane].add(lane_step.step)
 
     def finish(self, traces: Sequence[Trace]) -> None:
         """Freeze the run with its finished traces."""
         with self._lock:
             if not self.stopped:
-                self._traces, self.stopped = tuple(traces), True
-                self._steps = [list(trace.steps) for trace in traces]
+                self._traces = tuple(traces)
+                for growing, trace in zip(self._growing, traces, strict=True):
+                    growing.replace(trace.steps)
+                self.stopped = True
 
     def cancel(self, stop: Stop = "cancelled") -> None:
         """Freeze the run with what has streamed (nothing where it was refused); a lane that had ended keeps its own ending."""
@@ -60,25 +64,25 @@ class Run:
                 return
             self.stopped = True
             self._traces = tuple(
-                header.with_steps(steps, self.ending(lane) or stop)
-                for lane, (header, steps) in enumerate(zip(self._headers, self._steps, strict=bool(self._headers)))
+                header.with_steps(growing.every_step(), growing.ending or stop)
+                for header, growing in zip(self._headers, self._growing, strict=bool(self._headers))
             )
 
-    def ending(self, lane: int) -> Stop | None:
-        """How a lane has ended by itself, as far as its steps tell; None while it may go on."""
-        steps = self._steps[lane]
-        if len(counted(steps[-1:], self.end_ids)) < len(steps[-1:]):
-            return "end"
-        if self.request.stop and any(stop in "".join(step.text for step in steps) for stop in self.request.stop):
-            return "stop_string"
-        return "length" if len(steps) >= self.request.max_tokens else None
+    def ended(self) -> list[bool]:
+        """Whether each lane has ended by itself, as far as its steps tell."""
+        return [growing.ending is not None for growing in self._growing]
 
-    def steps(self, lane: int) -> tuple[TokenStep, ...]:
-        """The counted steps of a lane so far."""
-        return counted(tuple(self._steps[lane]), self.end_ids)
+    def steps(self, lane: int, start: int = 0, end: int | None = None) -> list[TokenStep]:
+        """The counted steps of a lane so far, from `start` to before `end`."""
+        return self._growing[lane].steps[start:end]
 
     def lengths(self) -> list[int]:
-        return [len(self.steps(lane)) for lane in range(self.lanes)]
+        """How many counted steps each lane has."""
+        return [len(growing.steps) for growing in self._growing]
+
+    def kept(self) -> list[int]:
+        """How many of each lane's first steps have the text that they streamed with."""
+        return [growing.kept for growing in self._growing]
 
     @property
     def traces(self) -> tuple[Trace, ...]:
@@ -88,7 +92,13 @@ class Run:
     def figures(self) -> list[list[tuple[str, str]]]:
         """Figures per lane of a stopped run."""
         return [
-            figures(self.steps(lane), trace.timings.get("decode_seconds", self.seconds), trace.stop, head.spec)
+            figures(
+                self.steps(lane),
+                trace.timings.get("decode_seconds", self.seconds),
+                trace.stop,
+                head.spec,
+                trace.precision,
+            )
             for lane, (trace, head) in enumerate(zip(self.traces, self.heads, strict=True))
         ]
 
@@ -100,32 +110,41 @@ class Run:
         """The card of one counted token. Raises PlaygroundError for a sealed run or a token that is not there."""
         if self.sealed:
             raise PlaygroundError("This battle shows its numbers after the vote.")
-        steps = self.steps(lane) if 0 <= lane < len(self._headers) else ()
-        if not 0 <= position < len(steps):
-            raise PlaygroundError(f"Lane {lane + 1} has {len(steps)} tokens; there is none at position {position}.")
-        return inspection(steps[position], self._headers[lane])
+        length = self.lengths()[lane] if 0 <= lane < len(self._headers) else 0
+        if not 0 <= position < length:
+            raise PlaygroundError(f"Lane {lane + 1} has {length} tokens; there is none at position {position}.")
+        return inspection(self._growing[lane].steps[position], self._headers[lane])
 
     def weight(self) -> int:
         """Tokens held, for the registry's bound."""
-        return sum(len(steps) for steps in self._steps)
+        return sum(growing.all_steps for growing in self._growing)
 
 
 class Runs:
-    """Recent runs by id."""
+    """Recent runs by id, and the latest of each owner (a tab of one visitor's page)."""
 
     def __init__(self, capacity: int = CAPACITY_RUNS, tokens: int = CAPACITY_TOKENS) -> None:
         self._capacity, self._tokens = capacity, tokens
         self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._latest: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def add(self, run: Run) -> Run:
-        """Remember `run` and forget the least recently used ones beyond the bounds."""
+    def add(self, run: Run, owner: str | None = None) -> Run:
+        """Remember `run` and forget the least recently used ones beyond the bounds.
+
+        An owner has one run at a time: the one before is stopped, as if Stop had been pressed.
+        """
         with self._lock:
+            before = self._of(owner)
             self._runs[run.id] = run
             held = sum(other.weight() for other in self._runs.values())
             while len(self._runs) > 1 and (len(self._runs) > self._capacity or held > self._tokens):
                 _, oldest = self._runs.popitem(last=False)
                 held -= oldest.weight()
+            if owner is not None:
+                self._latest = {name: id for name, id in self._latest.items() if id in self._runs} | {owner: run.id}
+        if before is not None:
+            before.cancel()
         return run
 
     def get(self, run_id: object) -> Run:
@@ -135,6 +154,20 @@ class Runs:
                 raise PlaygroundError("This run is no longer held by the server; generate again.")
             self._runs.move_to_end(run_id)
             return self._runs[run_id]
+
+    def latest(self, owner: str | None) -> Run | None:
+        """The owner's latest run, where it is still held."""
+        with self._lock:
+            return self._of(owner)
+
+    def leave(self, owner: str) -> None:
+        """Stop the owner's run: nobody looks at it any more."""
+        run = self.latest(owner)
+        if run is not None:
+            run.cancel()
+
+    def _of(self, owner: str | None) -> Run | None:
+        return self._runs.get(self._latest.get(owner, "")) if owner is not None else None
 
     def __len__(self) -> int:
         return len(self._runs)

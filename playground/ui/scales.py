@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -115,13 +115,17 @@ _SEQUENTIAL = {
 
 def scales() -> tuple[Scale, ...]:
     """The three overlays, in the order of the switch."""
-    diverging = [ramp(_COOL_NEUTRAL_HOT[theme], STOPS) for theme in ("light", "dark")]
-    sequential = [ramp(_SEQUENTIAL[theme], STOPS) for theme in ("light", "dark")]
+    diverging, sequential = _ramps(_COOL_NEUTRAL_HOT), _ramps(_SEQUENTIAL)
     return (
         Scale("temperature", "Temperature", "", 0.0, 1.4, (0, 0.35, 0.7, 1.05, 1.4), ("careful", "free"), *diverging),
         Scale("entropy", "Entropy", "nats", 0.0, 5.0, (0, 1, 2, 3, 4, 5), ("certain", "open"), *sequential),
         Scale("surprisal", "Surprisal", "nats", 0.0, 8.0, (0, 2, 4, 6, 8), ("expected", "surprising"), *sequential),
     )
+
+
+def _ramps(anchors: Mapping[str, Sequence[Lab]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The light and the dark colours of a scale."""
+    return ramp(anchors["light"], STOPS), ramp(anchors["dark"], STOPS)
 
 
 def channel_scales(lanes: Sequence[Sequence[Channel]]) -> tuple[Scale, ...]:
@@ -136,8 +140,7 @@ def channel_scales(lanes: Sequence[Sequence[Channel]]) -> tuple[Scale, ...]:
 
 
 def _channel_scale(channel: Channel) -> Scale:
-    anchors = _SEQUENTIAL if channel.centre is None else _COOL_NEUTRAL_HOT
-    ramps = [ramp(anchors[theme], STOPS) for theme in ("light", "dark")]
+    ramps = _ramps(_SEQUENTIAL if channel.centre is None else _COOL_NEUTRAL_HOT)
     return Scale(
         channel.name, channel.title, channel.unit, channel.low, channel.high, (), ("", ""), *ramps, channel.centre,
         channel.words, channel.help,

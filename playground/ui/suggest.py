@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from playground.analysis.suggest_temperature import Suggestion
+from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.suggest import Sweep, said
 from playground.ui.charts import COLOURS, GRID, INK
 from playground.ui.decode import read_request
+from playground.ui.places import Places
 from playground.ui.prompt_box import PromptBox
+from playground.ui.wire import queue_sentence
 
 LEAD = (
     "Decodes this prompt at 14 temperatures from 0.1 to 1.4, twice each, and looks for the temperature at which log "
@@ -26,58 +29,83 @@ LEAD = (
 )
 INTERVAL = 0.5
 REDRAW = 4.0
-TICKETS = 1000
+VISITORS = 1000
 Output = tuple[Any, Any, Any]
 
 
-class SuggestT:
-    """The handlers. A sweep has a ticket from the click on, so that one which still waits in the queue can be stopped.
+class Asked:
+    """One visitor's latest sweep: whether it was stopped, and the temperature it found."""
 
-    Gradio's own `cancels` is not used: a sweep begun right after a cancelled one is cancelled with it.
+    def __init__(self) -> None:
+        self.stopped = False
+        self.found: float | None = None
+
+
+class SuggestT:
+    """The handlers. A visitor's page has one sweep at a time; a new one ends the one before.
+
+    Gradio's own `cancels` is not used: a sweep begun right after a cancelled one is cancelled with it. Nor is its State,
+    for which every open tab would hold one of the few connections that a browser has for a server.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self._stopped: OrderedDict[str, bool] = OrderedDict()
+    def __init__(self, parts: Parts, places: Places) -> None:
+        self.parts, self.places = parts, places
+        self._latest: OrderedDict[str, Asked] = OrderedDict()
 
-    def begin(self) -> tuple[str, str]:
-        """(ticket of a new sweep, sentence)."""
-        ticket = uuid.uuid4().hex
-        self._stopped[ticket] = False
-        while len(self._stopped) > TICKETS:
-            self._stopped.popitem(last=False)
-        return ticket, "Waiting for the decoder."
+    def stop(self, visitor: gr.Request) -> None:
+        """End the visitor's sweep at its next step."""
+        self._of(visitor).stopped = True
 
-    def stop(self, ticket: Any) -> None:
-        """End the sweep with this ticket at its next step."""
-        if ticket in self._stopped:
-            self._stopped[ticket] = True
+    def found(self, visitor: gr.Request) -> float | None:
+        """The temperature that the visitor's latest sweep found."""
+        return self._of(visitor).found
 
     def sweep(
-        self, ticket: Any, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any
-    ) -> Iterator[Output]:
+        self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any,
+        visitor: gr.Request,
+    ) -> Iterator[Output]:  # fmt: skip
         """Stream a sweep: (sentence, curve, the temperature found or None). A refusal is the sentence."""
+        asked = self._begin(visitor)
         try:
             request = read_request(prompt, system, prefill, stops, source, seed, length)
-            sweep = Sweep(self.parts, [request])
-            spoken = drawn = time.monotonic()
-            for progress in sweep.run():
+            with self.places.seat() as seat:
+                for ahead in seat.wait(lambda: asked.stopped):
+                    yield queue_sentence(ahead), gr.skip(), None
+                yield from self._decode(request, asked)
+        except PlaygroundError as error:
+            yield str(error), gr.skip(), None
+
+    def _decode(self, request: Request, asked: Asked) -> Iterator[Output]:
+        sweep = Sweep(self.parts, [request])
+        spoken = drawn = time.monotonic()
+        with closing(sweep.run()) as steps:  # type: ignore[type-var]
+            for progress in steps if not asked.stopped else ():
                 now = time.monotonic()
-                if self._stopped.get(ticket, True):
-                    yield "Stopped; nothing is suggested from half a sweep.", curve_chart(progress.curve), None
-                    return
+                if asked.stopped:
+                    break
                 if now - drawn > REDRAW:
                     drawn = spoken = now
                     yield said(progress), curve_chart(progress.curve), None
                 elif now - spoken > INTERVAL:
                     spoken = now
                     yield said(progress), gr.skip(), None
-            found = sweep.suggestion()
-            yield found.sentence, suggestion_chart(found), found.turning
-        except PlaygroundError as error:
-            yield str(error), gr.skip(), None
-        finally:
-            self._stopped.pop(ticket, None)
+        if asked.stopped:
+            yield "Stopped; nothing is suggested from half a sweep.", gr.skip(), None
+            return
+        found = sweep.suggestion()
+        asked.found = found.turning
+        yield found.sentence, suggestion_chart(found), found.turning
+
+    def _begin(self, visitor: gr.Request) -> Asked:
+        name = str(visitor.session_hash)
+        self._of(visitor).stopped = True
+        self._latest[name] = asked = Asked()
+        while len(self._latest) > VISITORS:
+            self._latest.popitem(last=False)
+        return asked
+
+    def _of(self, visitor: gr.Request) -> Asked:
+        return self._latest.get(str(visitor.session_hash), Asked())
 
 
 def put(found: float | None, specs: Any) -> Any:
@@ -135,9 +163,9 @@ def suggestion_chart(found: Suggestion) -> go.Figure:
     return figure
 
 
-def build(parts: Parts, box: PromptBox, seed: gr.Number, length: gr.Slider, lanes: gr.HTML) -> None:
+def build(parts: Parts, places: Places, box: PromptBox, seed: gr.Number, length: gr.Slider, lanes: gr.HTML) -> None:
     """Lay out the fold under Compare's buttons and wire its events."""
-    tab = SuggestT(parts)
+    tab = SuggestT(parts, places)
     with gr.Accordion("Suggest a temperature for this prompt", open=False, elem_classes="pg-more", elem_id="suggest"):
         gr.Markdown(LEAD, elem_classes="pg-quietly")
         with gr.Row(elem_classes="pg-actions", equal_height=True):
@@ -146,21 +174,18 @@ def build(parts: Parts, box: PromptBox, seed: gr.Number, length: gr.Slider, lane
             use = gr.Button("Put it in a lane", elem_id="suggest-use", min_width=140, interactive=False)
         told = gr.Markdown("", elem_id="suggest-said", elem_classes="pg-said")
         chart = gr.Plot(show_label=False, container=False, elem_classes="pg-chart", visible=False)
-    found, ticket = gr.State(None), gr.State(None)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-    def run(*values: Any) -> Iterator[list[Any]]:
-        for sentence, figure, value in tab.sweep(*values):
+    def run(
+        prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any, visitor: gr.Request
+    ) -> Iterator[list[Any]]:
+        for sentence, figure, value in tab.sweep(prompt, system, prefill, stops, source, seed, length, visitor):
             shown = gr.update(value=figure, visible=True) if isinstance(figure, go.Figure) else gr.skip()
-            yield [sentence, shown, value, gr.update(interactive=value is not None)]
+            yield [sentence, shown, gr.update(interactive=value is not None)]
 
-    start.click(tab.begin, None, [ticket, told], **private).then(
-        run,
-        [ticket, *box.inputs, seed, length],
-        [told, chart, found, use],
-        concurrency_limit=1,
-        concurrency_id="decode",
-        **private,
-    )
-    stop.click(tab.stop, ticket, None, **private)
-    use.click(put, [found, lanes], lanes, **private)
+    def put_found(specs: Any, visitor: gr.Request) -> Any:
+        return put(tab.found(visitor), specs)
+
+    start.click(run, [*box.inputs, seed, length], [told, chart, use], **private, **places.event_options)
+    stop.click(tab.stop, None, None, **private)
+    use.click(put_found, lanes, lanes, **private)
