@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from benchmarks.measure.lanes import Timed
-from models.language_model import LanguageModel
 from models.loading import load_language_model
 from playground.config import Settings
 
