@@ -46,7 +46,7 @@ def _refused(sentence: object) -> int:
 
 try:
     chosen = settings()
-    parts = load_parts(chosen)
+    parts = load_parts(chosen, visitors=True)
     _ = parts.store  # a database that cannot be used is said before the page opens
     demo = page.build(parts)
 except (PlaygroundError, ModelError) as error:

@@ -23,10 +23,11 @@ from playground.config import Settings
 from playground.decoding import engine
 from playground.decoding.policies.base import Resources
 from playground.decoding.policies.catalogue import Catalogue, catalogue
+from playground.decoding.scheduler import Scheduler
 from playground.decoding.trace import Event, Finished, Request, Trace
 from playground.errors import PlaygroundError
 from playground.predictors import Predictors
-from playground.zero_gpu import on_gpu
+from playground.zero_gpu import on_gpu, present
 
 if TYPE_CHECKING:
     from playground.feedback.store import Store
@@ -46,6 +47,7 @@ class Parts:
     heads: tuple[checkpoints.Checkpoint, ...]
     refused_heads: tuple[str, ...]
     _decode: Decode
+    visitors: bool = False  # whether many may stream at once
 
     @functools.cached_property
     def store(self) -> Store:
@@ -56,6 +58,9 @@ class Parts:
 
     def stream(self, request: Request, specs: Sequence[str], replicas: Sequence[int] | None = None) -> Iterator[Event]:
         """Decode in lockstep, one lane a spec: Started, then a tuple of LaneSteps per step, then Finished.
+
+        Where the parts were loaded for many visitors, any thread may call this, and Waiting comes first while all places
+        are taken; otherwise one stream is read at a time.
 
         `replicas` overrides the numbering of equal specs, to decode one lane of a stored trace again. Closing the
         iterator stops the work within one step. Raises PlaygroundError with one sentence.
@@ -72,8 +77,12 @@ class Parts:
         raise AssertionError("a stream ends with Finished")
 
 
-def load_parts(settings: Settings | None = None) -> Parts:
-    """Everything the settings ask for. Raises ModelError or PlaygroundError with one sentence."""
+def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> Parts:
+    """Everything the settings ask for. Raises ModelError or PlaygroundError with one sentence.
+
+    `visitors`: many may stream at once, in one batch that one thread decodes (decoding/scheduler.py). On ZeroGPU that is
+    off, since every request decodes in a process of its own.
+    """
     settings = settings or Settings()
     model = load_language_model(
         settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
@@ -89,11 +98,13 @@ def load_parts(settings: Settings | None = None) -> Parts:
     predictors = Predictors(model, folders, base, settings)
     resources = Resources(predictors.head, predictors.predictor, predictors.small_model)
 
+    stream = Scheduler(shown=(ModelError,)).stream if visitors and not present() else engine.stream
+
     def decode(request: Request, specs: tuple[str, ...], replicas: tuple[int, ...] | None) -> Iterator[Event]:
         rows = engine.rows_of(request, [policies.parse(spec) for spec in specs], replicas)
         try:
-            yield from engine.stream(model, request, rows, resources)
+            yield from stream(model, request, rows, resources)
         except ModelError as error:  # whoever streams need not know models/
             raise PlaygroundError(str(error)) from error
 
-    return Parts(settings, model, policies, found.usable, found.refused, on_gpu(decode))
+    return Parts(settings, model, policies, found.usable, found.refused, on_gpu(decode), visitors and not present())

@@ -15,7 +15,7 @@ from typing import Any
 
 from playground.analysis.suggest_temperature import FEWEST, TEMPERATURES, Suggestion, suggest
 from playground.config import add_common_flags, settings_from
-from playground.decoding.trace import Finished, Request, Started
+from playground.decoding.trace import Finished, Request, Started, Waiting
 from playground.errors import PlaygroundError
 from playground.parts import Parts, load_parts
 
@@ -70,7 +70,7 @@ class Sweep:
                 for event in events:
                     if isinstance(event, Started | Finished):
                         continue
-                    for step in event:
+                    for step in () if isinstance(event, Waiting) else event:
                         drawn[step.lane].append(step.step.entropy_after)
                     token = max(map(len, drawn))
                     yield Progress(number, len(batches), token, request.max_tokens, self._curve(lanes, drawn))

@@ -17,9 +17,14 @@ SECONDS_TO_START = 10
 TOKENS_PER_SECOND = 20
 
 
+def present() -> bool:
+    """Whether the `spaces` package is there."""
+    return importlib.util.find_spec("spaces") is not None
+
+
 def on_gpu(decode: Decode) -> Decode:
     """`decode` under `@spaces.GPU` where that package is present, else `decode` itself."""
-    if importlib.util.find_spec("spaces") is None:
+    if not present():
         return decode
     decorated: Decode = importlib.import_module("spaces").GPU(duration=seconds_wanted)(decode)
     return decorated

@@ -11,13 +11,13 @@ from safetensors.numpy import load_file
 
 from models.checkpoints import SHIPPED
 from playground.decoding.decoders import entropy_switch
+from playground.decoding.engine import stream
 from playground.decoding.policies import edt
 from playground.decoding.policies.adaptive import AdaptiveSequence, AdaptiveToken, kind
 from playground.decoding.policies.base import Resources, Row, State
 from playground.decoding.policies.spec import parse
 from playground.decoding.sampling import filtered, tempered
-from playground.decoding.session import Session
-from playground.decoding.trace import Request
+from playground.decoding.trace import Finished, Request
 from playground.parts import Parts, load_parts
 from playground.training.lanes import trained
 from tests.table_lm import no_head, table_of
@@ -103,9 +103,10 @@ def test_entropy_switch_on_captured_logits(captured_logits: np.ndarray, threshol
     known = entropy_switch.kind("lens")
     spec = parse(f"entropy-switch:threshold_bits={threshold},stay=3,window=4", [known])
     request = Request("x", seed=3, max_tokens=20)
-    session = Session(large, request, Resources(no_head, small_model=lambda name: small))
-    lane = session.lane(0, Row(spec, 0, request.seed, request.noise))
-    steps = [s.step for passed in entropy_switch.EntropySwitch(session, lane).run() for s in passed]
+    rows = [Row(spec, 0, request.seed, request.noise)]
+    *_, end = stream(large, request, rows, Resources(no_head, small_model=lambda name: small))  # type: ignore[arg-type]
+    assert isinstance(end, Finished)
+    steps = end.traces[0].steps
     entropies: list[float] = []
     author, since, began = 1, 0, {1: 0}
     for t, step in enumerate(steps):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -68,3 +71,22 @@ def test_decoding_opens_no_database(tiny_parts: parts.Parts) -> None:
     assert not tiny_parts.settings.data_folder.exists()
     assert tiny_parts.store is tiny_parts.store
     assert tiny_parts.settings.data_folder.exists()
+
+
+@pytest.mark.parametrize("visitors", [False, True])
+def test_one_thread_of_its_own_decodes_for_visitors_and_the_callers_for_one(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, visitors: bool
+) -> None:
+    threads: set[str] = set()
+
+    class Watched(TinyLM):
+        def forward(self, asks: Any) -> Any:
+            threads.add(threading.current_thread().name)
+            return super().forward(asks)
+
+    monkeypatch.setattr(parts, "load_language_model", lambda *_: Watched())
+    loaded = parts.load_parts(settings, visitors=visitors)
+    with ThreadPoolExecutor(2 if visitors else 1, "caller") as pool:
+        first, second = pool.map(lambda _: loaded.generate(Request("Hello.", max_tokens=5), ["fixed", "edt"]), range(2))
+    assert [trace.id for trace in first] == [trace.id for trace in second]
+    assert threads == {"decoding" if visitors else "caller_0"}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,15 +36,23 @@ def test_all_lanes_decode_in_one_call_of_the_one_decorated_function(
     (tmp_path / "spaces.py").write_text(SPACES)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "spaces", raising=False)
-    monkeypatch.setattr(parts, "load_language_model", lambda *_: TinyLM())
+    threads: set[str] = set()
+
+    class Watched(TinyLM):
+        def forward(self, asks: Any) -> Any:
+            threads.add(threading.current_thread().name)
+            return super().forward(asks)
+
+    monkeypatch.setattr(parts, "load_language_model", lambda *_: Watched())
     try:
-        loaded = parts.load_parts()
+        loaded = parts.load_parts(visitors=True)
         spaces = importlib.import_module("spaces")
         traces = loaded.generate(Request("Hello.", max_tokens=20), ["fixed", "edt", "shuffled:of=2"])
         assert len(traces) == 3
         assert all(trace.steps for trace in traces)
         assert len(spaces.decorated) == 1
         assert spaces.calls == [12]
+        assert threads == {threading.current_thread().name}, "no thread but the caller's decodes"
     finally:
         sys.modules.pop("spaces", None)
 

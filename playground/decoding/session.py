@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from playground.decoding.forward import Decoding, read
 from playground.decoding.lane import Lane
 from playground.decoding.model import Model, ModelOutput
 from playground.decoding.policies.base import Resources, Row
+from playground.decoding.policies.spec import Value
 from playground.decoding.request import checked_request, with_source
 from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER
 from playground.decoding.text import TextPieces
@@ -23,6 +24,11 @@ class Decoder:
     Whoever builds one has completed the lanes' headers, but for what `prepare` finds out.
     """
 
+    @staticmethod
+    def rows(session: Session, values: Mapping[str, Value]) -> int:
+        """Rows that a step of one lane has, for a spec with these values."""
+        return session.model.rows_for(1)
+
     def prepare(self) -> Decoding[None]:
         """What must be read before the lanes' headers are complete; yields no steps."""
         yield from ()
@@ -33,6 +39,13 @@ class Decoder:
         Closing it stops the work.
         """
         raise NotImplementedError
+
+
+class OwnDecoder(Protocol):
+    """How a policy names the decoder of a lane of its own: the class, which is built for one lane."""
+
+    def __call__(self, session: Session, lane: Lane) -> Decoder: ...
+    def rows(self, session: Session, values: Mapping[str, Value]) -> int: ...
 
 
 @dataclass

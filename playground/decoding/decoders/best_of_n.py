@@ -14,13 +14,15 @@ candidates that still can win share.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from playground.decoding.decoders.particles import Particles, shared_prefix, stamp
 from playground.decoding.forward import Decoding
 from playground.decoding.lane import Lane
-from playground.decoding.policies.spec import Channel, Key, PolicyKind
+from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
 from playground.decoding.session import Decoder, Session
 from playground.decoding.trace import nine_digits
 
@@ -34,6 +36,10 @@ class BestOfN(Decoder):
         self.count, self.per_token = int(values["n"]), values["by"] == "mean"
         self.temperature = nine_digits(float(values["temperature"]))
         stamp(lane)
+
+    @staticmethod
+    def rows(session: Session, values: Mapping[str, Value]) -> int:
+        return session.model.rows_for(int(values["n"]))
 
     def run(self) -> Decoding[None]:
         lane = self.lane

@@ -17,6 +17,7 @@ is about to choose. 3. A probability for each class is recorded as a channel, th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from playground.decoding.decoders.lockstep import Lockstep
@@ -24,7 +25,7 @@ from playground.decoding.forward import Decoding, Forward
 from playground.decoding.lane import Lane
 from playground.decoding.policies import fixed
 from playground.decoding.policies.base import Row
-from playground.decoding.policies.spec import NO_CHECKPOINT, Channel, Key, PolicyKind, Spec
+from playground.decoding.policies.spec import NO_CHECKPOINT, Channel, Key, PolicyKind, Spec, Value
 from playground.decoding.session import Decoder, Session
 from playground.decoding.trace import Request, float32_digits
 from playground.errors import PlaygroundError
@@ -67,6 +68,10 @@ class DifficultyRouter(Decoder):
                 f"'difficulty-router' has no probe for {session.model.name}, so it cannot choose by itself; name a preset "
                 f"({', '.join(f'preset={c}' for c in CLASSES)})."
             )
+
+    @staticmethod
+    def rows(session: Session, values: Mapping[str, Value]) -> int:
+        return Lockstep.rows_of(session, 1)
 
     def prepare(self) -> Decoding[None]:
         """Reads the plain prompt where the probe decides, and completes the lane's header with what was chosen."""

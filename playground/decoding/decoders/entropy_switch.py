@@ -96,6 +96,10 @@ class EntropySwitch(Decoder):
             lane.header, checkpoint=f"{self.small.name}@{self.small.revision}", order=(*self.order, *used)
         )
 
+    @staticmethod
+    def rows(session: Session, values: Mapping[str, Value]) -> int:
+        return 2  # one of either model
+
     def run(self) -> Decoding[None]:
         session, lane, rule = self.session, self.lane, self.rule
         ids = list(session.prompt_ids)

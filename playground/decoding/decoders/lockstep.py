@@ -70,6 +70,12 @@ class Lockstep(Decoder):
             logits, hidden = output.logits[:count].double(), output.hidden[:count]
             free = output.logits[self._start :][:count].double() if self._paired else None
 
+    @staticmethod
+    def rows_of(session: Session, lanes: int) -> int:
+        """Rows that a step of this many lanes has at most."""
+        rows = session.model.rows_for(lanes)
+        return rows if session.source_ids is None else max(rows, 2 * lanes)
+
     @property
     def _paired(self) -> bool:
         """Whether a second row of every lane reads the same reply after the prompt without the source document.

@@ -53,6 +53,10 @@ class LongHorizon(Decoder):
         self.drawn_at = 1.0 if values["proposal"] == "base" else self.temperature
         stamp(lane)
 
+    @staticmethod
+    def rows(session: Session, values: Mapping[str, Value]) -> int:
+        return session.model.rows_for(int(values["particles"]))
+
     def run(self) -> Decoding[None]:
         lane, resampling = self.lane, self.lane.row.stream("temperature")
         particles = Particles(self.session, lane, self.count, self.drawn_at)

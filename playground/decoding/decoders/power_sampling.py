@@ -42,6 +42,10 @@ class PowerSampling(Decoder):
         self.chance = lane.row.stream("temperature")
         stamp(lane)
 
+    @staticmethod
+    def rows(session: Session, values: Mapping[str, Value]) -> int:
+        return 1
+
     def run(self) -> Decoding[None]:
         lane, made, accepted = self.lane, 0, 0
         reply, rewritten = unseen(self.session, lane, 0), [0] * lane.length

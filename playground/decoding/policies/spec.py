@@ -17,9 +17,8 @@ from playground.decoding.sampling import FILTER_OFF
 from playground.errors import PlaygroundError
 
 if TYPE_CHECKING:
-    from playground.decoding.lane import Lane
     from playground.decoding.policies.base import Policy, Resources, Row
-    from playground.decoding.session import Decoder, Session
+    from playground.decoding.session import OwnDecoder
     from playground.decoding.trace import TokenStep
 
 Value = float | int | str
@@ -135,7 +134,7 @@ class PolicyKind:
     source      the paper and equation
     departure   where we depart from it, in one sentence; empty where we do not
     build       makes one policy that decides for all rows of this kind at once
-    decoder     instead of `build`: makes a decoder of its own for one lane
+    decoder     instead of `build`: the decoder of a lane of its own
     learned     the kind of checkpoint it takes, if any
     control     needs another lane or a card rather than deciding by itself
     streams     False: nothing is certain before the end, so only the command line offers it
@@ -151,7 +150,7 @@ class PolicyKind:
     source: str
     keys: tuple[Key, ...]
     build: Callable[[tuple[Row, ...], Resources], Policy] | None = None
-    decoder: Callable[[Session, Lane], Decoder] | None = None
+    decoder: OwnDecoder | None = None
     departure: str = ""
     channels: tuple[Channel, ...] = ()
     learned: str | None = None
