@@ -25,6 +25,7 @@ Weight = Tensor | Blocks
 PRECISIONS: Final = ("float16", "bfloat16", "int8", "gguf")
 COMPANY: Final = (1, 2, 3, 4, 5, 8, 9, 13, 16, 32)
 TRIED: Final = 128
+PACKED_FOR: Final = 16  # rows that a packed weight is laid out for; any number may come
 LONGEST_SUM: Final = 1024  # beyond, oneDNN orders a bfloat16 sum by how many rows there are
 
 
@@ -38,6 +39,11 @@ def kernel(weight: Weight, precision: str) -> Kernel:
         four = isinstance(weight, Blocks) and weight.bits == 4
         return _four_bit(weight) if four else _float16(_dense(weight))  # type: ignore[arg-type]
     return {"float16": _float16, "bfloat16": _bfloat16, "int8": _int8}[precision](_dense(weight))
+
+
+def activations(precision: str) -> torch.dtype:
+    """What the maps of a precision read; another type is converted."""
+    return torch.float32 if precision == "float16" else torch.bfloat16
 
 
 def available(precision: str) -> bool:
@@ -71,23 +77,29 @@ def _dense(weight: Weight) -> Tensor:
 
 def _float16(weight: Tensor) -> Kernel:
     packed, multiply = torch.ops.quantized.linear_prepack_fp16(weight, None), torch.ops.quantized.linear_dynamic_fp16
-    return lambda x: multiply(x, packed)
+    return lambda x: multiply(x.float(), packed)
 
 
 def _bfloat16(weight: Tensor) -> Kernel:
-    rounded = weight.bfloat16()
-    parts = rounded.tensor_split(-(-rounded.shape[1] // LONGEST_SUM), dim=1)
-    if len(parts) == 1:
-        return lambda x: torch.nn.functional.linear(x.bfloat16(), rounded)
-    parts = tuple(part.contiguous() for part in parts)
+    parts = weight.bfloat16().tensor_split(-(-weight.shape[1] // LONGEST_SUM), dim=1)
     width = [part.shape[1] for part in parts]
+    maps = [_onednn(part.contiguous()) for part in parts]
+    if len(maps) == 1:
+        return lambda x: maps[0](x.bfloat16())
 
     def in_parts(x: Tensor) -> Tensor:
         pieces = x.bfloat16().split(width, dim=1)
-        sums = [torch.nn.functional.linear(piece, part) for piece, part in zip(pieces, parts, strict=True)]
-        return torch.stack(sums).float().sum(0)
+        return torch.stack([linear(piece) for linear, piece in zip(maps, pieces, strict=True)]).float().sum(0)
 
     return in_parts
+
+
+def _onednn(weight: Tensor) -> Kernel:
+    """A bfloat16 product whose weight lies as oneDNN wants it, where this build has that, else as it is."""
+    if not torch.backends.mkldnn.is_available():
+        return lambda x: torch.nn.functional.linear(x, weight)
+    packed, multiply = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR), torch.ops.mkldnn._linear_pointwise
+    return lambda x: multiply(x, packed, None, "none", [], "")
 
 
 def _int8(weight: Tensor) -> Kernel:

@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import scaled_dot_product_attention, silu
 
 from models.llama.blocks import Blocks, joined
-from models.llama.kernels import Kernel, Weight, kernel
+from models.llama.kernels import Kernel, Weight, activations, kernel
 from models.llama.keyvalues import KeyValues
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -63,15 +63,14 @@ class Rotary:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer's maps and norms. Biases and the norms of queries and keys are None where the model has none."""
+    """One layer's maps and norms. The bias and the norm of queries and keys are None where the model has none."""
 
-    attention_norm: Tensor
+    attention_norm: Norm
     qkv: Kernel
     qkv_bias: Tensor | None
-    query_norm: Tensor | None
-    key_norm: Tensor | None
+    head_norm: Norm | None
     output: Kernel
-    feed_norm: Tensor
+    feed_norm: Norm
     gate_up: Kernel
     down: Kernel
 
@@ -89,31 +88,31 @@ class Network:
         self.heads, self.key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
         self.size = int(getattr(config, "head_dim", None) or self.hidden_size // self.heads)
         self.feed = int(config.intermediate_size)
-        self._precision, self._interleaved = precision, interleaved
+        self._precision, self._interleaved, self._activations = precision, interleaved, activations(precision)
         self.rotary, self.parameters = rotary, sum(_count(weight) for weight in weights.values())
         embedding = weights["model.embed_tokens.weight"]
         self.embed = _embedding(embedding, precision)
         head = embedding if config.tie_word_embeddings else weights["lm_head.weight"]
         self.unembed = kernel(head, precision)
         self.vocab_size = (head.levels if isinstance(head, Blocks) else head).shape[0]
-        self.norm: Callable[[Tensor], Tensor] = self._normed_by(_vector(weights, "model.norm.weight"))
+        last = self._norm(weights, "model.norm.weight")
+        self.norm: Callable[[Tensor], Tensor] = lambda x: last(x, torch.empty_like(x))
         self.layers = [self._layer(weights, f"model.layers.{i}.") for i in range(config.num_hidden_layers)]
         self.layer_parameters = sum(_count(weights[name]) for name in weights if name.startswith("model.layers.0."))
 
     def _layer(self, weights: Mapping[str, Weight], at: str) -> Layer:
         attention, feed = at + "self_attn.", at + "mlp."
         return Layer(
-            attention_norm=_vector(weights, at + "input_layernorm.weight"),
+            attention_norm=self._norm(weights, at + "input_layernorm.weight"),
             qkv=self._kernel(
                 self._turned(weights[attention + "q_proj.weight"]),
                 self._turned(weights[attention + "k_proj.weight"]),
                 weights[attention + "v_proj.weight"],
             ),
             qkv_bias=self._bias(weights, attention),
-            query_norm=self._head_norm(weights, attention + "q_norm.weight"),
-            key_norm=self._head_norm(weights, attention + "k_norm.weight"),
+            head_norm=self._head_norm(weights, attention),
             output=self._kernel(weights[attention + "o_proj.weight"]),
-            feed_norm=_vector(weights, at + "post_attention_layernorm.weight"),
+            feed_norm=self._norm(weights, at + "post_attention_layernorm.weight"),
             gate_up=self._kernel(weights[feed + "gate_proj.weight"], weights[feed + "up_proj.weight"]),
             down=self._kernel(weights[feed + "down_proj.weight"]),
         )
@@ -135,11 +134,17 @@ class Network:
         q, k = (self._turned(_vector(weights, f"{at}{name}_proj.bias")) for name in "qk")
         return torch.cat([q, k, _vector(weights, at + "v_proj.bias")])  # type: ignore[list-item]
 
-    def _head_norm(self, weights: Mapping[str, Weight], name: str) -> Tensor | None:
-        return self._turned(_vector(weights, name)) if name in weights else None  # type: ignore[return-value]
+    def _norm(self, weights: Mapping[str, Weight], name: str) -> Norm:
+        return Norm(_vector(weights, name), self.epsilon)
 
-    def _normed_by(self, weight: Tensor) -> Callable[[Tensor], Tensor]:
-        return lambda x: rms_norm(x, (self.hidden_size,), weight, self.epsilon)
+    def _head_norm(self, weights: Mapping[str, Weight], at: str) -> Norm | None:
+        """The norm of queries and keys as one, a weight a head [heads + keys, D]."""
+        if at + "q_norm.weight" not in weights:
+            return None
+        q, k = (self._turned(_vector(weights, f"{at}{name}_norm.weight")) for name in "qk")
+        assert isinstance(q, Tensor)
+        assert isinstance(k, Tensor)
+        return Norm(torch.cat([q.expand(self.heads, -1), k.expand(self.key_heads, -1)]), self.epsilon)
 
     def empty(self, capacity: int) -> KeyValues:
         """A cache of one row."""
@@ -153,73 +158,86 @@ class Network:
         return cut
 
     def states(self, feeds: Sequence[tuple[Tensor, KeyValues]]) -> Tensor:
-        """The residual stream [M, H] after the last layer over tokens [B, T] of each cache; the caches grow by T."""
+        """The residual stream [M, H] after the last layer over tokens [B, T] of each cache; the caches grow by T.
+
+        Everything that does not change from layer to layer, views included, is made once a pass: at a few rows a pass is
+        as much about the number of calls as about arithmetic.
+        """
+        x = self.embed(torch.cat([tokens.flatten() for tokens, _ in feeds]))
+        heads, keys, size = self.heads, self.key_heads, self.size
+        qkv = x.new_empty(len(x), heads + 2 * keys, size)
+        seen = x.new_empty(len(x), heads * size, dtype=self._activations)
+        normed = x.new_empty(x.shape, dtype=self._activations)
         spans, turns, start = [], [], 0
         for tokens, cache in feeds:
-            cache.reserve(tokens.shape[1])
+            rows = slice(start, start + tokens.numel())
+            spans.append(Span(cache, tokens.shape[1], qkv[rows], seen[rows], heads))
             turns.append(self.rotary.turns(cache.length, tokens.shape[1]).repeat(tokens.shape[0], 1, 1))
-            spans.append((start, start + tokens.numel(), tokens.shape[1], cache))
-            start += tokens.numel()
-        x = self.embed(torch.cat([tokens.flatten() for tokens, _ in feeds]))
-        turn = torch.cat(turns)
-        masks = [_mask(count, cache.length, self.heads // self.key_heads) for _, _, count, cache in spans]
+            start = rows.stop
+        flat, turn, turning = qkv.flatten(1), torch.cat(turns), qkv[:, : heads + keys]
+        turned = torch.view_as_complex(turning.unflatten(-1, (-1, 2)))
         for index, layer in enumerate(self.layers):
-            self._attend(layer, index, x, turn, spans, masks)
-            gate_up = layer.gate_up(rms_norm(x, (self.hidden_size,), layer.feed_norm, self.epsilon))
-            x += layer.down((silu(gate_up[:, : self.feed]) * gate_up[:, self.feed :]).float())
-        for tokens, cache in feeds:
-            cache.length += tokens.shape[1]
+            flat.copy_(layer.qkv(layer.attention_norm(x, normed)))
+            if layer.qkv_bias is not None:
+                flat.add_(layer.qkv_bias)
+            if layer.head_norm is not None:
+                turning.copy_(layer.head_norm(turning, torch.empty_like(turning)))
+            turned.mul_(turn)
+            for span in spans:
+                span.attend(index)
+            x.add_(layer.output(seen))
+            gate, up = layer.gate_up(layer.feed_norm(x, normed)).chunk(2, dim=-1)
+            x.add_(layer.down(silu(gate).mul_(up)))
+        for span in spans:
+            span.cache.length += span.count
         return x
 
-    def _attend(
-        self, layer: Layer, index: int, x: Tensor, turn: Tensor, spans: Sequence[Any], masks: Sequence[Tensor | None]
-    ) -> None:
-        """Adds a layer's attention to the residual stream x [M, H] in place and its keys and values to the caches."""
-        heads, keys, size = self.heads, self.key_heads, self.size
-        qkv = layer.qkv(rms_norm(x, (self.hidden_size,), layer.attention_norm, self.epsilon)).float()
-        if layer.qkv_bias is not None:
-            qkv = qkv + layer.qkv_bias
-        qkv = qkv.view(-1, heads + 2 * keys, size)
-        if layer.query_norm is not None and layer.key_norm is not None:
-            qkv[:, :heads] = rms_norm(qkv[:, :heads], (size,), layer.query_norm, self.epsilon)
-            qkv[:, heads : heads + keys] = rms_norm(qkv[:, heads : heads + keys], (size,), layer.key_norm, self.epsilon)
-        torch.view_as_complex(qkv[:, : heads + keys].unflatten(-1, (-1, 2))).mul_(turn)
-        seen = [
-            _attention(qkv[start:end], count, cache, index, heads, mask)
-            for (start, end, count, cache), mask in zip(spans, masks, strict=True)
-        ]
-        x += layer.output(seen[0] if len(seen) == 1 else torch.cat(seen))
 
+class Norm:
+    """RMSNorm (Zhang & Sennrich 2019, arXiv 1910.07467) over the last dimension, as few operations.
 
-def _attention(qkv: Tensor, count: int, cache: KeyValues, index: int, heads: int, mask: Tensor | None) -> Tensor:
-    """What the rows of one cache see, [B·T, heads·D]; writes their keys and values.
-
-    The G query heads of a key head stand where attention expects queries of one head, so no key is repeated.
+    x·g / sqrt(mean(x²) + ε) = x·g·sqrt(n) / hypot(‖x‖, sqrt(n·ε)) for n numbers
     """
-    held, start = cache.layers[index], cache.length
-    rows, keys, end = held.shape[0], held.shape[1] // 2, start + count
-    size = held.shape[3]
-    group = heads // keys
-    if count == 1:
-        held[:, :, start] = qkv[:, heads:]
-        query = _beside(qkv, keys, group)
-        seen = scaled_dot_product_attention(query, held[:, :keys, :end], held[:, keys:, :end])
-        return seen[:, :, :group].reshape(rows, heads * size)
-    each = qkv.view(rows, count, heads + 2 * keys, size)
-    held[:, :, start:end] = each[:, :, heads:].transpose(1, 2)
-    query = each[:, :, :heads].view(rows, count, keys, group, size).permute(0, 2, 3, 1, 4).flatten(2, 3)
-    seen = scaled_dot_product_attention(query, held[:, :keys, :end], held[:, keys:, :end], attn_mask=mask)
-    return seen.view(rows, keys, group, count, size).permute(0, 3, 1, 2, 4).reshape(rows * count, heads * size)
+
+    def __init__(self, weight: Tensor, epsilon: float) -> None:
+        count = weight.shape[-1]
+        self._weight, self._floor = weight * count**0.5, torch.tensor((count * epsilon) ** 0.5)
+
+    def __call__(self, x: Tensor, out: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        return torch.div(x * self._weight, torch.hypot(length, self._floor), out=out)
 
 
-def _beside(qkv: Tensor, keys: int, group: int) -> Tensor:
-    """The queries of each key head [B, keys, G, D] out of qkv [B, heads + 2·keys, D], without a copy.
+class Span:
+    """The rows of one cache within a pass: where their queries are, where their keys and values go, what they see.
 
-    Three are read as four, the last being whatever stands next and not looked at afterwards: a product of four rows is
-    faster than one of three.
+    The G query heads of a key head stand where attention expects queries of one head, so no key is repeated. `qkv`
+    [B·T, heads + 2·keys, D] and `seen` [B·T, heads·D] are the rows' parts of the pass's buffers.
     """
-    rows, _, size = qkv.shape
-    return qkv.as_strided((rows, keys, 4 if group == 3 else group, size), (qkv.stride(0), group * size, size, 1))
+
+    def __init__(self, cache: KeyValues, count: int, qkv: Tensor, seen: Tensor, heads: int) -> None:
+        cache.reserve(count)
+        self.cache, self.count = cache, count
+        rows, keys, size = cache.rows, cache.values.shape[2] // 2, cache.values.shape[4]
+        group, end = heads // keys, cache.length + count
+        self._held = cache.values[:, :, :, cache.length : end].unbind(0)
+        self._keys = cache.values[:, :, :keys, :end].unbind(0)
+        self._values = cache.values[:, :, keys:, :end].unbind(0)
+        self._new = qkv[:, heads:].unflatten(0, (rows, count)).transpose(1, 2)
+        # three queries are read as four, the last being whatever stands next: a product of four rows is faster than of three
+        self._read = 4 if group == 3 and count == 1 else group
+        strides = (count * qkv.stride(0), group * size, size, qkv.stride(0), 1)
+        self._queries = qkv.as_strided((rows, keys, self._read, count, size), strides)
+        self._seen = seen.view(rows, count, keys, group, size).permute(0, 2, 3, 1, 4)
+        self._mask = _mask(count, cache.length, group)
+        self._group = group
+
+    def attend(self, index: int) -> None:
+        """Keeps a layer's keys and values and writes what its queries see."""
+        self._held[index].copy_(self._new)
+        queries = self._queries.flatten(2, 3)
+        found = scaled_dot_product_attention(queries, self._keys[index], self._values[index], attn_mask=self._mask)
+        self._seen.copy_(found.unflatten(2, (self._read, self.count))[:, :, : self._group])
 
 
 def _mask(count: int, start: int, group: int) -> Tensor | None:
