@@ -144,7 +144,7 @@ def test_a_prompt_that_was_never_read_to_its_end_gives_only_what_was_read(fast: 
 
 def test_kept_prefixes_are_bounded_and_the_least_used_goes_first() -> None:
     def held(rows: int = 1) -> KeyValues:
-        return KeyValues(torch.zeros(2, rows, 2, 4 * PIECE, 8), 4 * PIECE)
+        return KeyValues(torch.zeros(2, 2, rows, 1, 4 * PIECE, 8), 4 * PIECE)
 
     size = held().values.numel() * 4
     kept = Prefixes(room=2 * size)
@@ -160,14 +160,14 @@ def test_kept_prefixes_are_bounded_and_the_least_used_goes_first() -> None:
 
 
 def test_caches_fork_select_and_grow_apart() -> None:
-    cache = KeyValues(torch.arange(2 * 1 * 2 * 4 * 1, dtype=torch.float32).view(2, 1, 2, 4, 1), 3)
+    cache = KeyValues(torch.arange(16.0).view(2, 2, 1, 1, 4, 1), 3)
     twin = cache.fork()
     cache.expand(3).select([0, 2])
     cache.reserve(100)
     assert (cache.rows, twin.rows, cache.length) == (2, 1, 3)
     assert cache.capacity >= 103
     twin.values[..., :3, :] = -1
-    assert torch.equal(cache.values[:, 1, :, :3], torch.arange(16.0).view(2, 2, 4, 1)[:, :, :3])
+    assert torch.equal(cache.values[:, :, 1, 0, :3, 0], torch.arange(16.0).view(2, 2, 4)[..., :3])
 
 
 FAMILIES: dict[str, tuple[Any, Any, dict[str, Any]]] = {

@@ -15,60 +15,52 @@ ROOM = 64  # positions that a cache grows by at least
 
 
 class KeyValues:
-    """Keys and values [layers, B, 2·heads, capacity, D] float32, keys first; `length` positions are filled."""
+    """Keys (0) and values (1) [layers, 2, B, heads, capacity, D] float32; `length` positions are filled."""
 
     def __init__(self, values: Tensor, length: int) -> None:
-        self.length = length
-        self._hold(values)
-
-    def _hold(self, values: Tensor) -> None:
-        self.values = values
-        self.layers = values.unbind(0)
+        self.values, self.length = values, length
 
     @classmethod
     def empty(cls, layers: int, heads: int, size: int, capacity: int) -> KeyValues:
         """One row with nothing in it yet."""
-        return cls(torch.empty(layers, 1, 2 * heads, capacity, size), 0)
+        return cls(torch.empty(layers, 2, 1, heads, capacity, size), 0)
 
     @property
     def rows(self) -> int:
-        return self.values.shape[1]
+        return self.values.shape[2]
 
     @property
     def capacity(self) -> int:
-        return self.values.shape[3]
+        return self.values.shape[4]
 
     def reserve(self, count: int) -> None:
         """Make room for `count` more positions."""
         if self.length + count > self.capacity:
-            self._hold(self._copy(slice(None), self.length + max(count, self.length // 2, ROOM)))
+            self.values = _copy(self.values, self.length, self.length + max(count, self.length // 2, ROOM))
 
     def head(self, length: int, capacity: int) -> KeyValues:
         """A copy of the first row's first `length` positions, with room for `capacity`."""
-        kept = self.values[:, :1, :, :length]
-        copy = kept.new_empty(*kept.shape[:3], capacity, kept.shape[4])
-        copy[..., :length, :] = kept
-        return KeyValues(copy, length)
+        return KeyValues(_copy(self.values[:, :, :1], length, capacity), length)
 
     def fork(self) -> KeyValues:
         """A copy that goes its own way."""
-        return KeyValues(self._copy(slice(None), self.length + ROOM), self.length)
+        return KeyValues(_copy(self.values, self.length, self.length + ROOM), self.length)
 
     def expand(self, rows: int) -> KeyValues:
         """The one row repeated; in place."""
-        self.select([0] * rows)
-        return self
+        return self.select([0] * rows)
 
     def select(self, rows: Sequence[int]) -> KeyValues:
         """These rows in this order, repeats allowed; in place."""
-        self._hold(self._copy(list(rows), self.capacity))
+        self.values = _copy(self.values[:, :, list(rows), :, : self.length], self.length, self.capacity)
         return self
 
-    def _copy(self, rows: slice | list[int], capacity: int) -> Tensor:
-        kept = self.values[:, rows, :, : self.length]
-        copy = kept.new_empty(*kept.shape[:3], capacity, kept.shape[4])
-        copy[..., : self.length, :] = kept
-        return copy
+
+def _copy(values: Tensor, length: int, capacity: int) -> Tensor:
+    """The first `length` positions, with room for `capacity`."""
+    copy = values.new_empty(*values.shape[:4], capacity, values.shape[5])
+    copy[..., :length, :] = values[..., :length, :]
+    return copy
 
 
 class Ragged:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import silu
 
 from models.llama.blocks import Blocks, joined
 from models.llama.kernels import Kernel, Weight, activations, kernel
@@ -157,6 +157,12 @@ class Network:
         cut.parameters += parameters - (len(self.layers) - layers) * self.layer_parameters
         return cut
 
+    def _turns(self, start: int, count: int) -> Tensor:
+        """What queries and keys of `count` positions are multiplied by [count, heads + keys, D/2]: queries come out scaled."""
+        turns = self.rotary.turns(start, count)
+        scaled = (turns / self.size**0.5).expand(-1, self.heads, -1)
+        return torch.cat([scaled, turns.expand(-1, self.key_heads, -1)], dim=1)
+
     def states(self, feeds: Sequence[tuple[Tensor, KeyValues]]) -> Tensor:
         """The residual stream [M, H] after the last layer over tokens [B, T] of each cache; the caches grow by T.
 
@@ -172,7 +178,7 @@ class Network:
         for tokens, cache in feeds:
             rows = slice(start, start + tokens.numel())
             spans.append(Span(cache, tokens.shape[1], qkv[rows], seen[rows], heads))
-            turns.append(self.rotary.turns(cache.length, tokens.shape[1]).repeat(tokens.shape[0], 1, 1))
+            turns.append(self._turns(cache.length, tokens.shape[1]).repeat(tokens.shape[0], 1, 1))
             start = rows.stop
         flat, turn, turning = qkv.flatten(1), torch.cat(turns), qkv[:, : heads + keys]
         turned = torch.view_as_complex(turning.unflatten(-1, (-1, 2)))
@@ -212,39 +218,41 @@ class Span:
     """The rows of one cache within a pass: where their queries are, where their keys and values go, what they see.
 
     The G query heads of a key head stand where attention expects queries of one head, so no key is repeated. `qkv`
-    [B·T, heads + 2·keys, D] and `seen` [B·T, heads·D] are the rows' parts of the pass's buffers.
+    [B·T, heads + 2·keys, D] and `seen` [B·T, heads·D] are the rows' parts of the pass's buffers; the queries come scaled.
     """
 
     def __init__(self, cache: KeyValues, count: int, qkv: Tensor, seen: Tensor, heads: int) -> None:
         cache.reserve(count)
         self.cache, self.count = cache, count
-        rows, keys, size = cache.rows, cache.values.shape[2] // 2, cache.values.shape[4]
+        rows, keys, size = cache.rows, cache.values.shape[3], cache.values.shape[5]
         group, end = heads // keys, cache.length + count
-        self._held = cache.values[:, :, :, cache.length : end].unbind(0)
-        self._keys = cache.values[:, :, :keys, :end].unbind(0)
-        self._values = cache.values[:, :, keys:, :end].unbind(0)
-        self._new = qkv[:, heads:].unflatten(0, (rows, count)).transpose(1, 2)
+        self._held = cache.values[..., cache.length : end, :].unbind(0)
+        self._new = qkv[:, heads:].unflatten(1, (2, keys)).unflatten(0, (rows, count)).permute(2, 0, 3, 1, 4)
+        known = cache.values[..., :end, :].flatten(2, 3)
+        self._keys, self._values = known[:, 0].transpose(-1, -2).unbind(0), known[:, 1].unbind(0)
         # three queries are read as four, the last being whatever stands next: a product of four rows is faster than of three
-        self._read = 4 if group == 3 and count == 1 else group
+        read = 4 if group == 3 and count == 1 else group
         strides = (count * qkv.stride(0), group * size, size, qkv.stride(0), 1)
-        self._queries = qkv.as_strided((rows, keys, self._read, count, size), strides)
+        self._queries = qkv.as_strided((rows, keys, read, count, size), strides)
+        self._scores = qkv.new_empty(rows * keys, read * count, end)
+        self._found = qkv.new_empty(rows * keys, read * count, size)
+        self._kept = self._found.view(rows, keys, read, count, size)[:, :, :group]
         self._seen = seen.view(rows, count, keys, group, size).permute(0, 2, 3, 1, 4)
-        self._mask = _mask(count, cache.length, group)
-        self._group = group
+        self._hidden = None if count == 1 else _hidden(count, cache.length, group)
 
     def attend(self, index: int) -> None:
         """Keeps a layer's keys and values and writes what its queries see."""
         self._held[index].copy_(self._new)
-        queries = self._queries.flatten(2, 3)
-        found = scaled_dot_product_attention(queries, self._keys[index], self._values[index], attn_mask=self._mask)
-        self._seen.copy_(found.unflatten(2, (self._read, self.count))[:, :, : self._group])
+        torch.bmm(self._queries.reshape(self._found.shape), self._keys[index], out=self._scores)
+        if self._hidden is not None:
+            self._scores.masked_fill_(self._hidden, -torch.inf)
+        torch.bmm(torch.softmax(self._scores, -1), self._values[index], out=self._found)
+        self._seen.copy_(self._kept)
 
 
-def _mask(count: int, start: int, group: int) -> Tensor | None:
-    """Which of start + count positions each of `count` new ones may see, once for every query head of a key head."""
-    if count == 1:
-        return None
-    return torch.ones(count, start + count, dtype=torch.bool).tril(start).repeat(group, 1)
+def _hidden(count: int, start: int, group: int) -> Tensor:
+    """Which of start + count positions `count` new ones may not see, once for every query head of a key head."""
+    return torch.ones(count, start + count, dtype=torch.bool).triu(start + 1).repeat(group, 1)
 
 
 def _count(weight: Weight) -> int:
