@@ -46,13 +46,15 @@ GGUF_NAMES = {
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's files are, and who it is. `gguf` gives the path of its GGUF file, where it has one."""
+    """Where a model's files are, and who it is. `gguf` gives the path of its GGUF file, where it has one; what is
+    made of it is kept in the folder `cache`."""
 
     where: str
     name: str
     revision: str | None
     options: Mapping[str, str] = field(default_factory=dict)
     gguf: Callable[[], Path] | None = None
+    cache: Path = Path()
 
 
 def load_language_model(
@@ -87,13 +89,13 @@ def load_language_model(
 def _source(model: str, revision: str | None, cache: Path) -> Source:
     if model == EMBEDDED:
         where = str(embedded.folder(cache))
-        return Source(where, embedded.NAME, embedded.REVISION, gguf=lambda: embedded.gguf_file(cache))
+        return Source(where, embedded.NAME, embedded.REVISION, gguf=lambda: embedded.gguf_file(cache), cache=cache)
     path = Path(model).expanduser()
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
             raise ModelError(f"There is no file {model}; name an existing .gguf file, a model folder or a Hub id.")
         options = {"gguf_file": path.name}
-        return Source(str(path.parent), path.stem, _fingerprint(path), options, lambda: path)
+        return Source(str(path.parent), path.stem, _fingerprint(path), options, lambda: path, cache)
     if path.is_dir():
         return Source(str(path), path.resolve().name, _folder_revision(path))
     if path.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
@@ -109,7 +111,11 @@ def _for_cpu(source: Source, config: Any, why_not: str, asked: str) -> tuple[str
     Raises ModelError for a precision that cannot be had.
     """
     if asked == "auto":
-        return ("float32", f"Run by transformers, since {why_not}.") if why_not else measured(config)
+        return (
+            ("float32", f"Run by transformers, since {why_not}.")
+            if why_not
+            else measured(config, kernels.BLOCKS if source.gguf else kernels.DENSE)
+        )
     if why_not and asked != "bfloat16":
         raise ModelError(f"{source.name} cannot run as {asked}, since {why_not}; choose auto, float32 or bfloat16.")
     if asked == "gguf" and source.gguf is None:
@@ -165,8 +171,7 @@ def _llama(source: Source, config: Any, chosen: str, reason: str) -> LlamaModel:
         tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
         text = config.get_text_config()
         if chosen == "gguf":
-            assert source.gguf is not None
-            weights: dict[str, Tensor | blocks.Blocks] = dict(_gguf_weights(source.gguf()))
+            weights: dict[str, Tensor | blocks.Blocks] = _gguf_weights(source)
         else:
             weights = _weights(source)
         interleaved = chosen == "gguf" and text.model_type in ("llama", "mistral")
@@ -201,14 +206,16 @@ def _weights(source: Source) -> dict[str, Any]:
     return weights
 
 
-def _gguf_weights(path: Path) -> list[tuple[str, Any]]:
+def _gguf_weights(source: Source) -> dict[str, Any]:
     """A GGUF file's tensors by their transformers names."""
-    named = []
-    for name, tensor in blocks.read(path):
+    assert source.gguf is not None
+    kept = source.cache / "gguf-blocks" / f"{source.revision}.safetensors"
+    named = {}
+    for name, tensor in blocks.read(source.gguf, kept).items():
         *layer, part, kind = name.split(".")
         if part in GGUF_NAMES:
             within = f"model.layers.{layer[1]}." if layer else ""
-            named.append((f"{within}{GGUF_NAMES[part]}.{kind}", tensor))
+            named[f"{within}{GGUF_NAMES[part]}.{kind}"] = tensor
     return named
 
 

@@ -1,8 +1,10 @@
-"""Which precision a Llama-like model runs in on this CPU: measured at start on the shapes of one layer.
+"""Which precision a Llama-like model runs in on this CPU: measured at start on the shapes of its layers.
 
-`auto` takes the fastest of the precisions that keep the model what it is, and float16 weights, the closest to float32 of
-them, unless another is faster by more than WORTH: a fast answer in a distribution that is not the model's would be no
-bargain. int8 and gguf are for whoever asks for them.
+`auto` takes the fastest of the precisions that quantise nothing which was not quantised already, and float16 weights,
+the closest to float32 of them, unless another is faster by more than WORTH. int8 is for whoever asks for it.
+
+A decode step reads every weight once, so what counts is how fast weights come from memory: as many layers are measured as
+no cache holds.
 """
 
 from __future__ import annotations
@@ -15,39 +17,56 @@ from typing import Any
 
 import torch
 
-from models.llama import kernels
+from models.llama.kernels import Kernel, anything, available, kernel
 
 OFFERED = ("auto", "float32", "float16", "bfloat16", "int8", "gguf")
-CANDIDATES = ("float16", "bfloat16", "float32")
-ROWS, ROUNDS, WORTH = 2, 7, 1.25
+ROWS, ROUNDS, WORTH = 2, 5, 1.25
+BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "gguf": 0.625}  # a weight, its share of the scales included
+BEYOND_CACHES = 48e6  # bytes
 WIDEST = 2048  # a side of the measured maps, so that a large model starts no later
+WORDS = {
+    "float32": "float32 throughout",
+    "float16": "float16 weights, float32 arithmetic",
+    "bfloat16": "bfloat16 weights and activations",
+    "gguf": "the GGUF file's own 4- and 8-bit blocks, bfloat16 activations",
+}
 
 
-def measured(config: Any) -> tuple[str, str]:
-    """The precision `auto` takes for a model of this configuration, and one sentence that says why."""
-    times = {name: _seconds(config, name) for name in CANDIDATES if name == "float32" or kernels.available(name)}
+def measured(config: Any, candidates: Sequence[str]) -> tuple[str, str]:
+    """The precision `auto` takes for a model of this configuration, and why in one sentence."""
+    times = {name: _seconds(config, name) for name in candidates if available(name)} | {
+        "float32": _seconds(config, "float32")
+    }
     best = min(times, key=lambda name: times[name] / (WORTH if name == "float16" else 1.0))
     said = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
-    return best, f"The linear maps of one layer, {ROWS} rows, measured at this start: {said}."
+    return best, f"{WORDS[best]}; one layer's linear maps over {ROWS} rows took, measured at this start: {said}."
 
 
 @torch.inference_mode()
 def _seconds(config: Any, precision: str) -> float:
     """The median time of one layer's maps; the first round does not count."""
-    maps = [(kernel, torch.randn(ROWS, inputs)) for kernel, inputs in _maps(config, precision)]
+    layers = _layers(config, precision)
     rounds = []
     for _ in range(ROUNDS + 1):
         began = time.perf_counter()
-        for kernel, rows in maps:
-            kernel(rows)
+        for linear, rows in layers:
+            linear(rows)
         rounds.append(time.perf_counter() - began)
-    return statistics.median(rounds[1:])
+    return statistics.median(rounds[1:]) * 4 / len(layers)
 
 
-def _maps(config: Any, precision: str) -> Sequence[tuple[kernels.Kernel, int]]:
+def _layers(config: Any, precision: str) -> list[tuple[Kernel, torch.Tensor]]:
+    """The four maps of as many layers as are beyond the caches, with the rows they are measured on."""
     hidden, feed = (min(WIDEST, side) for side in (config.hidden_size, config.intermediate_size))
     shapes = ((2 * hidden, hidden), (hidden, hidden), (2 * feed, hidden), (hidden, feed))
-    weights = [torch.randn(shape) / shape[1] ** 0.5 for shape in shapes]
-    if precision == "float32":
-        return [(functools.partial(torch.nn.functional.linear, weight=w), w.shape[1]) for w in weights]
-    return [(kernels.kernel(w, precision), w.shape[1]) for w in weights]
+    count = int(BEYOND_CACHES / (BYTES[precision] * sum(rows * columns for rows, columns in shapes))) + 1
+    maps = []
+    for outputs, inputs in shapes:
+        weight, rows = anything(outputs, inputs, precision), torch.randn(ROWS, inputs)
+        for _ in range(count):
+            if precision == "float32":
+                linear: Kernel = functools.partial(torch.nn.functional.linear, weight=weight.clone())  # type: ignore[union-attr]
+            else:
+                linear = kernel(weight, precision)
+            maps.append((linear, rows))
+    return maps

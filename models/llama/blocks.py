@@ -5,15 +5,19 @@ weight = scale · level + offset, a scale and an offset for every 32 weights of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 GROUP = 32
+HEADERS = {"Q4_0": 2, "Q4_1": 4, "Q8_0": 2}  # bytes of a block before its levels
 
 
 @dataclass(frozen=True)
@@ -35,23 +39,40 @@ class Blocks:
         return Blocks(self.levels[index], self.bits, self.scale[index], self.offset[index])
 
 
-def read(path: Path) -> Iterator[tuple[str, Tensor | Blocks]]:
-    """Every tensor of a GGUF file by its name: blocks where this module knows the format, else float32 [N, K]."""
+def read(path: Callable[[], Path], kept: Path) -> dict[str, Tensor | Blocks]:
+    """Every tensor of a GGUF file by its name: blocks where this module knows the format, else float32 [N, K].
+
+    Reading the file's tables takes seconds, so its tensors are kept at `kept` in a form that takes none; `path` gives
+    the file when that is not there yet.
+    """
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+            save_file(dict(_raw(path())), Path(scratch) / "blocks")
+            os.replace(Path(scratch) / "blocks", kept)
+    tensors = {}
+    for name, tensor in load_file(kept).items():
+        kind, name = name.split(":")
+        tensors[name] = _blocks(tensor, kind) if kind in HEADERS else tensor
+    return tensors
+
+
+def _raw(path: Path) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor by its format and name: the bytes of its blocks [N, bytes], or float32 [N, K] where they are not ours."""
     import gguf
 
-    types = gguf.GGMLQuantizationType
     for tensor in gguf.GGUFReader(path).tensors:
-        if tensor.tensor_type in (types.Q4_0, types.Q4_1, types.Q8_0):
-            raw = torch.from_numpy(tensor.data.copy())
-            yield tensor.name, _blocks(raw, tensor.tensor_type.name)
+        kind = tensor.tensor_type.name
+        if kind in HEADERS:
+            yield f"{kind}:{tensor.name}", torch.from_numpy(tensor.data.copy())
         else:
             dense = gguf.dequantize(tensor.data, tensor.tensor_type)
-            yield tensor.name, torch.from_numpy(dense.copy()).float()
+            yield f"F32:{tensor.name}", torch.from_numpy(dense.copy()).float()
 
 
 def _blocks(raw: Tensor, kind: str) -> Blocks:
     """Rows of raw bytes [N, bytes] as blocks."""
-    header = {"Q4_0": 2, "Q4_1": 4, "Q8_0": 2}[kind]
+    header = HEADERS[kind]
     each = raw.unflatten(-1, (-1, header + (GROUP if kind == "Q8_0" else GROUP // 2)))
     halves = each[..., :header].contiguous().view(torch.float16).float()
     scale = halves[..., 0]

@@ -23,6 +23,8 @@ from models.llama.blocks import GROUP, Blocks
 Kernel = Callable[[Tensor], Tensor]
 Weight = Tensor | Blocks
 PRECISIONS: Final = ("float16", "bfloat16", "int8", "gguf")
+DENSE: Final = ("float16", "bfloat16")  # what `auto` may take: no weight is quantised that was not so already
+BLOCKS: Final = ("gguf", *DENSE)
 COMPANY: Final = (1, 2, 3, 4, 5, 8, 9, 13, 16, 32)
 TRIED: Final = 128
 PACKED_FOR: Final = 16  # rows that a packed weight is laid out for; any number may come
@@ -49,12 +51,18 @@ def activations(precision: str) -> torch.dtype:
 def available(precision: str) -> bool:
     """Whether this build of PyTorch has the operators of a precision and they run on this processor."""
     try:
-        weight: Weight = torch.eye(64)
-        if precision == "gguf":
-            weight = Blocks(torch.zeros(64, 64, dtype=torch.uint8), 4, torch.ones(64, 2), torch.zeros(64, 2))
-        return bool(torch.isfinite(kernel(weight, precision)(torch.ones(2, 64))).all())
+        return bool(torch.isfinite(kernel(anything(64, 64, precision), precision)(torch.ones(2, 64))).all())
     except (AttributeError, RuntimeError):
         return False
+
+
+def anything(outputs: int, inputs: int, precision: str) -> Weight:
+    """A weight [outputs, inputs] of random numbers as this precision takes it, to try things on."""
+    if precision != "gguf":
+        return torch.randn(outputs, inputs) / inputs**0.5
+    levels = torch.randint(16, (outputs, inputs), dtype=torch.uint8)
+    scale = torch.full((outputs, inputs // GROUP), 0.2 / inputs**0.5)
+    return Blocks(levels, 4, scale, -8 * scale)
 
 
 @torch.inference_mode()
