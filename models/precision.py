@@ -25,10 +25,10 @@ BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "gguf": 0.625}  # a we
 BEYOND_CACHES = 48e6  # bytes
 WIDEST = 2048  # a side of the measured maps, so that a large model starts no later
 WORDS = {
-    "float32": "float32 throughout",
-    "float16": "float16 weights, float32 arithmetic",
-    "bfloat16": "bfloat16 weights and activations",
-    "gguf": "the GGUF file's own 4- and 8-bit blocks, bfloat16 activations",
+    "float32": "Float32 throughout",
+    "float16": "Float16 weights, float32 arithmetic",
+    "bfloat16": "Bfloat16 weights and activations",
+    "gguf": "The GGUF file's own 4- and 8-bit blocks, bfloat16 activations",
 }
 
 
@@ -39,7 +39,7 @@ def measured(config: Any, candidates: Sequence[str]) -> tuple[str, str]:
     }
     best = min(times, key=lambda name: times[name] / (WORTH if name == "float16" else 1.0))
     said = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
-    return best, f"{WORDS[best]}; one layer's linear maps over {ROWS} rows took, measured at this start: {said}."
+    return best, f"{WORDS[best]}; one layer's linear maps over {ROWS} rows, measured at this start: {said}."
 
 
 @torch.inference_mode()

@@ -253,11 +253,19 @@ def test_the_choice_of_precision_is_measured_and_said(tmp_path: Path, monkeypatc
     assert load_language_model(cache=Settings().cache_folder).precision == "gguf"
 
 
-def test_blocks_are_the_values_of_the_file() -> None:
+def test_blocks_are_the_values_of_the_file(tmp_path: Path) -> None:
     path = embedded.gguf_file(Settings().cache_folder)
-    ours = {
-        name: tensor for name, tensor in blocks.read(path) if name in ("blk.3.ffn_down.weight", "token_embd.weight")
-    }
+    read = blocks.read(lambda: path, tmp_path / "kept" / "blocks.safetensors")
+    ours = {name: tensor for name, tensor in read.items() if name in ("blk.3.ffn_down.weight", "token_embd.weight")}
+    again = blocks.read(lambda: tmp_path / "not needed", tmp_path / "kept" / "blocks.safetensors")
+    assert set(again) == set(read)
+    weight = again["blk.3.ffn_down.weight"]
+    assert isinstance(weight, blocks.Blocks)
+    assert torch.equal(weight.dense(), ours["blk.3.ffn_down.weight"].dense())
+    assert sorted((name, tensor.bits) for name, tensor in ours.items()) == [
+        ("blk.3.ffn_down.weight", 4),
+        ("token_embd.weight", 8),
+    ]
     theirs = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     assert sorted((name, tensor.bits) for name, tensor in ours.items()) == [
         ("blk.3.ffn_down.weight", 4),
