@@ -192,18 +192,36 @@ def test_shares_stay_fair_while_newcomers_read_long_prompts() -> None:
     assert any(length == 32 for asks in model.passes[12:] for _, length in asks), "the newcomers did read"
 
 
-def test_one_piece_of_a_prompt_a_tick_and_the_oldest_reader_first() -> None:
+def first_tokens(batch: Batch, jobs: Sequence[Job]) -> list[int]:
+    """After how many ticks each of these has its first token."""
+    ticks: dict[Job, int] = {}
+    for tick in range(1, 200):
+        batch.tick()
+        for one in jobs:
+            if any(isinstance(event, tuple) and event for event in told(one)):
+                ticks.setdefault(one, tick)
+        if len(ticks) == len(jobs):
+            return [ticks[one] for one in jobs]
+    raise AssertionError("somebody gets no token")
+
+
+def test_one_piece_of_a_prompt_a_tick_and_the_oldest_first() -> None:
     model, batch = Recording(), Batch(places=8, room=ROOM)
     model.piece = 32
-    longs = [job(model, request=replace(ASKED, prompt=letter * 200)) for letter in "abc"]
-    batch.arrived += longs
-    started: list[Job] = []
-    for _ in range(40):
+    batch.arrived += (longs := [job(model, request=replace(ASKED, prompt=letter * 190)) for letter in "abc"])
+    assert first_tokens(batch, longs) == [17, 18, 19], "six pieces each, in turns"
+    pieces = [sum(length > LONG for _, length in asks) for asks in model.passes[:18]]
+    assert pieces == [1] * 18
+
+
+def test_a_short_prompt_does_not_wait_for_the_end_of_a_long_one() -> None:
+    model, batch = Recording(), Batch(places=8, room=ROOM)
+    model.piece = 32
+    batch.arrived += [job(model, request=replace(ASKED, prompt="long " * 500)) for _ in range(2)]
+    for _ in range(10):
         batch.tick()
-        started += [one for one in longs if one not in started and any(isinstance(e, tuple) and e for e in told(one))]
-    assert started == longs
-    assert max(sum(length > LONG for _, length in asks) for asks in model.passes) == 1
-    assert sum(length > LONG for asks in model.passes for _, length in asks) == 3 * 6
+    batch.arrived.append(short := job(model, request=replace(ASKED, prompt="s" * 60)))
+    assert first_tokens(batch, [short]) == [3], "two pieces, then the token that follows"
 
 
 def test_a_newcomers_first_token_comes_within_three_steps_and_its_pieces() -> None:

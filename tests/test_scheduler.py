@@ -150,6 +150,18 @@ def test_one_who_waits_is_told_again_and_may_leave(monkeypatch: pytest.MonkeyPat
     assert isinstance(list(first)[-1], Finished)
 
 
+def test_one_who_hears_nothing_may_leave_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "HEARTBEAT", 0.02)
+    model, door = Gated(), Scheduler(linger=0)
+    stream = events(door, model)
+    assert isinstance(next(stream), Started)
+    assert next(stream) == next(stream) == ()
+    stream.close()  # type: ignore[attr-defined]
+    model.permits.release()
+    until(lambda: not workers())
+    assert model.steps == 1
+
+
 def test_an_error_reaches_its_own_visitor_as_one_sentence(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(TinyLM):
         raised: type[Exception]

@@ -3,8 +3,9 @@
     1. those who left are dropped, with their caches
     2. one arrival is read far enough to know its load; those who wait join in the order they came while they fit
     3. every running request goes on to the forward passes it needs next, and tells what became certain
-    4. all passes run at once, but of the long ones (pieces of a prompt) only the oldest request's: the step of those who
-       decode grows by one piece at most, however many newcomers read
+    4. all passes run at once, but of the long ones (pieces of a prompt) only one: of the request that has read the fewest
+       pieces, the oldest of these. So the step of those who decode grows by one piece at most, however many newcomers
+       read, and nobody with a short prompt waits for the end of a long one
 
 So every request that decodes gets exactly one step a tick, and no step of anybody depends on who else is there.
 """
@@ -32,8 +33,9 @@ LONG = 16  # tokens: a pass that feeds a row more than these is a piece of a pro
 class Job:
     """One visitor's request.
 
-    told    what the visitor has not read yet: events, then None, or the exception that ended the request
-    left    set by the visitor, from another thread: nothing more is wanted
+    told     what the visitor has not read yet: events, then None, or the exception that ended the request
+    left     set by the visitor, from another thread: nothing more is wanted
+    pieces   long passes so far
     """
 
     model: Model
@@ -42,6 +44,7 @@ class Job:
     resources: Resources
     told: queue.SimpleQueue[Event | Exception | None] = field(default_factory=queue.SimpleQueue)
     left: bool = False
+    pieces: int = 0
     load: Load = field(default_factory=Load)
     forwards: tuple[Forward, ...] = ()
     _turns: Turns | None = None
@@ -70,6 +73,7 @@ class Job:
 
     def answered(self, found: Sequence[ModelOutput | Exception]) -> None:
         """Takes the outputs of its passes; the first that failed ends it."""
+        self.pieces += self.reads
         self.forwards = ()
         outputs = [output for output in found if not isinstance(output, Exception)]
         if len(outputs) == len(found):
@@ -127,9 +131,9 @@ class Batch:
             job.answered([next(found) for _ in job.forwards])
 
     def _asking(self) -> list[Job]:
-        """The requests whose passes run now: all that make a step, and the oldest of those that read."""
-        reading = [job for job in self.running if job.reads]
-        return [job for job in self.running if not job.reads or job is reading[0]]
+        """The requests whose passes run now: all that make a step, and one of those that read."""
+        reader = min((job for job in self.running if job.reads), key=lambda job: job.pieces, default=None)
+        return [job for job in self.running if not job.reads or job is reader]
 
     def _drop(self) -> None:
         for job in self.jobs:

@@ -22,7 +22,7 @@ from playground.errors import PlaygroundError
 
 PLACES = 8
 ROOM = Load(rows=64, positions=98_304)
-HEARTBEAT = 1.0  # seconds after which one who waits is told again, so that it may leave
+HEARTBEAT = 1.0  # seconds after which one who hears nothing is told so, and may leave
 LINGER = 10.0  # seconds the idle thread waits for another request
 ENDED = "The thread that decodes has ended unexpectedly; generate again."
 
@@ -47,7 +47,9 @@ class Scheduler:
         self._changed = threading.Condition()
 
     def stream(self, model: Model, request: Request, rows: Sequence[Row], resources: Resources) -> Iterator[Event]:
-        """The events of `engine.stream`; while all places are taken, Waiting comes before them, again and again.
+        """The events of `engine.stream`; while all places are taken, Waiting comes before them.
+
+        In a pause of a second Waiting or an empty tuple comes again, so that whoever reads may stop.
 
         May be read from any thread; closing it frees the place within one step. Raises PlaygroundError in one sentence:
         for a request that cannot run, for one that would not fit even alone, and for whatever failed in this one.
@@ -109,8 +111,8 @@ class Scheduler:
 
 
 def _listen(job: Job, worker: threading.Thread) -> Iterator[Event | Exception]:
-    """What a request is told until it has ended. One who waits is told so again and again, and may leave each time."""
-    last: Event | None = None
+    """What a request is told until it has ended, and in a pause its place or nothing again, so that it may leave."""
+    again: Event | None = None
     while True:
         try:
             told = job.told.get(timeout=HEARTBEAT)
@@ -118,12 +120,12 @@ def _listen(job: Job, worker: threading.Thread) -> Iterator[Event | Exception]:
             if not worker.is_alive() and job.told.empty():
                 yield PlaygroundError(ENDED)
                 return
-            if isinstance(last, Waiting):
-                yield last
+            if again is not None:
+                yield again
             continue
         if told is None:
             return
         yield told
         if isinstance(told, Exception):
             return
-        last = told
+        again = told if isinstance(told, Waiting) else ()
