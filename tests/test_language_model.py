@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import embedded
+from models import embedded, loading
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from models.loading import load_language_model
@@ -112,3 +112,17 @@ def test_an_unreachable_hub_id_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
 def test_a_device_that_is_not_there_is_refused_with_those_that_are() -> None:
     assert "choose one of auto, " in refusal("embedded", device="mps")
     assert "must be one of auto, float32, float16, bfloat16, int8, gguf" in refusal("embedded", precision="int3")
+
+
+def test_on_an_accelerator_transformers_runs_in_half_precision_and_small_integers_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    cuda = torch.device("cuda")
+    assert loading._for_transformers(cuda, "auto")[0] == "bfloat16"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert loading._for_transformers(cuda, "auto")[0] == "float32"
+    assert loading._for_transformers(cuda, "float16")[0] == "float16"
+    for name in ("int8", "gguf"):
+        with pytest.raises(ModelError, match=f"{name} weights run on a CPU only; choose auto, float32, float16 or"):
+            loading._for_transformers(cuda, name)
