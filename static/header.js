@@ -1,12 +1,21 @@
-/* Fills the header from `fixed`: the model line is data, so it is set by textContent. */
+/* Fills the header from `fixed`: the model line and the reason for its precision are data, so they are set by textContent.
+   The reason is in a fold, which a keyboard and a finger reach too. */
 const root = element.querySelector(".pg-header");
-for (const [tag, className, text] of [
-  ["h1", "", fixed.name],
-  ["p", "pg-lead", fixed.lead],
-  ["p", "pg-model", fixed.model],
-]) {
+
+function make(tag, className, text) {
   const node = document.createElement(tag);
   node.className = className;
   node.textContent = text;
-  root.append(node);
+  return node;
+}
+
+root.append(make("h1", "", fixed.name), make("p", "pg-lead", fixed.lead));
+if (fixed.reason) {
+  const fold = make("details", "pg-model", "");
+  const line = make("summary", "", fixed.model);
+  line.title = fixed.reason;
+  fold.append(line, make("p", "pg-reason", fixed.reason));
+  root.append(fold);
+} else {
+  root.append(make("p", "pg-model", fixed.model));
 }

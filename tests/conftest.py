@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve a shared machine
 
@@ -15,6 +17,9 @@ from models.language_model import LanguageModel
 from models.loading import load_language_model
 from playground.config import Settings
 from tests.tiny_lm import TinyLM
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 torch.set_num_threads(2)
 
@@ -64,3 +69,32 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def tiny() -> TinyLM:
     return TinyLM()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for the tests of one module."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.serving import CHROMIUM, FLAGS
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Page]:
+    """A page of its own; `problems` holds console errors, exceptions, and requests that leave the machine."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.problems = []
+    opened.on("console", lambda m: opened.problems.append(m.text) if m.type == "error" else None)
+    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
+    opened.on(
+        "request",
+        lambda r: None if r.url.startswith(("http://127.0.0.1", "data:", "blob:")) else opened.problems.append(r.url),
+    )
+    yield opened
+    context.close()

@@ -126,9 +126,15 @@ class ScriptedParts:
     )
     refused_heads: tuple[str, ...] = ("Checkpoint 'other' was trained on another model.",)
     closed: list[int] = field(default_factory=list)
+    visitors: bool = True
     language_model: Any = field(
         default_factory=lambda: SimpleNamespace(
-            name="scripted", revision="r0", precision="float32", device="cpu", end_ids=frozenset({END})
+            name="scripted",
+            revision="r0",
+            precision="float32",
+            precision_reason="Measured at start: as fast as the others.",
+            device="cpu",
+            end_ids=frozenset({END}),
         )
     )
     catalogue: Catalogue = field(

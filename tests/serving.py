@@ -1,9 +1,11 @@
-"""A served page for tests: in this process over scripted parts, with the raw bytes that a visitor gets."""
+"""A served page for tests: in this process over scripted parts, with the raw bytes that a visitor gets; a tab that can hide."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import socket
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,3 +70,52 @@ def served(parts: ScriptedParts) -> Iterator[Served]:
     finally:
         page.close(verbose=False)
         parts.store.close()
+
+
+class Tab:
+    """A tab of one window with its like: it is hidden while another one is in front.
+
+    Playwright keeps every page that it opens "visible", whatever stands before it; this one is opened past it.
+    """
+
+    def __init__(self, browser: Any, url: str, new_window: bool = False) -> None:
+        self._browser, self._numbers, self._answers = browser.new_browser_cdp_session(), itertools.count(1), {}
+        made = self._browser.send("Target.createTarget", {"url": url, "newWindow": new_window})
+        self._target = {"targetId": made["targetId"]}
+        self._browser.on("Target.receivedMessageFromTarget", lambda told: self._keep(json.loads(told["message"])))
+        attached = self._browser.send("Target.attachToTarget", {**self._target, "flatten": False})
+        self._session = attached["sessionId"]
+
+    def _keep(self, answer: dict[str, Any]) -> None:
+        if "id" in answer:
+            self._answers[answer["id"]] = answer
+
+    def send(self, method: str, **values: Any) -> dict[str, Any]:
+        """One command of the DevTools protocol to this tab."""
+        number = next(self._numbers)
+        message = json.dumps({"id": number, "method": method, "params": values})
+        self._browser.send("Target.sendMessageToTarget", {"sessionId": self._session, "message": message})
+        for _ in range(600):
+            if number in self._answers:
+                return dict(self._answers.pop(number).get("result", {}))
+            time.sleep(0.05)
+            self._browser.send("Target.getTargets")  # lets Playwright take what has come
+        raise TimeoutError(method)
+
+    def evaluate(self, script: str) -> Any:
+        """The value of a JavaScript expression."""
+        return self.send("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def until(self, script: str) -> None:
+        """Returns when the expression is true. Raises TimeoutError after a minute."""
+        for _ in range(600):
+            if self.evaluate(script):
+                return
+            time.sleep(0.1)
+        raise TimeoutError(script)
+
+    def to_front(self) -> None:
+        self._browser.send("Target.activateTarget", self._target)
+
+    def close(self) -> None:
+        self._browser.send("Target.closeTarget", self._target)

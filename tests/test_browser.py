@@ -12,17 +12,16 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from playground.config import Settings
 from playground.feedback.export import export
 from playground.parts import Request, load_parts
 from playground.records import Preference
 from tests.scripted import WORDS, ScriptedParts, channels, measured_catalogue
-from tests.serving import CHROMIUM, FLAGS, free_port, served
+from tests.serving import free_port, served
 
 pytestmark = [
     pytest.mark.browser,
@@ -36,29 +35,6 @@ ATTACKS = (
     "</script><script>window.broken=1</script>", "\u202eevil\u202c", "zero\u200bwidth", "\\${1}", "<form action=//evil>",
     "&lt;b&gt;", "\n\n", "",
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
-    opened.problems = []  # console errors, exceptions, and requests that leave the machine
-    opened.on("console", lambda m: opened.problems.append(m.text) if m.type == "error" else None)
-    opened.on("pageerror", lambda error: opened.problems.append(str(error)))
-    opened.on(
-        "request",
-        lambda r: None if r.url.startswith(("http://127.0.0.1", "data:", "blob:")) else opened.problems.append(r.url),
-    )
-    yield opened
-    context.close()
 
 
 @pytest.fixture(scope="module")

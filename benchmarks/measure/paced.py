@@ -43,10 +43,16 @@ class Paced:
     refused_heads: tuple[str, ...] = ()
     emitted: list[float] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
+    visitors: bool = True
     catalogue: Catalogue = field(default_factory=lambda: catalogue({}))
     language_model: Any = field(
         default_factory=lambda: SimpleNamespace(
-            name="prepared", revision="r0", precision="float32", device="cpu", end_ids=frozenset({0})
+            name="prepared",
+            revision="r0",
+            precision="float32",
+            precision_reason="",
+            device="cpu",
+            end_ids=frozenset({0}),
         )
     )
 

@@ -28,10 +28,11 @@ MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 def build(parts: Parts) -> gr.Blocks:
     """The page over these parts; launch it with `launch_options`."""
-    runs, places = Runs(), Places(MANY, waiting=0) if getattr(parts, "visitors", False) else Places(1)
+    runs, places = Runs(), Places(MANY, waiting=0) if parts.visitors else Places(1)
     with gr.Blocks(title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
-        component("header", None, name=NAME, lead=LEAD, model=model_line(parts))
+        reason = parts.language_model.precision_reason
+        component("header", None, name=NAME, lead=LEAD, model=model_line(parts), reason=reason)
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):
                 compare.build(parts, runs, places, voter)
@@ -46,7 +47,8 @@ def build(parts: Parts) -> gr.Blocks:
 def model_line(parts: Parts) -> str:
     """Name, revision, precision and device of the loaded model, as the page shows them."""
     model = parts.language_model
-    return f"{model.name} · revision {model.revision[:12]} · {model.precision} · {model.device}"
+    device = getattr(model, "device", "cpu")
+    return f"{model.name} · revision {model.revision[:12]} · {model.precision} · {device}"
 
 
 def launch_options(settings: Settings) -> dict[str, Any]:
