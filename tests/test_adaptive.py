@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.adaptive import AdaptiveSequence, AdaptiveToken, kind
 from playground.decoding.policies.base import Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -34,7 +35,7 @@ def rows(level: str, text: str, count: int, seed: int = 0) -> tuple[Row, ...]:
 def test_argmax_takes_the_likeliest_temperature_of_each_rows_own_state() -> None:
     lanes = rows("token", "select=argmax", 2)
     policy = AdaptiveToken(lanes, resources("token"))
-    decision = policy.decide(torch.zeros(2, 5), torch.tensor([[1.0], [-1.0]]), State(lanes))
+    decision = policy.decide(Distribution(torch.zeros(2, 5)), torch.tensor([[1.0], [-1.0]]), State(lanes))
     assert decision.temperature.tolist() == [1.2, 0.0]
     assert decision.grid_index is not None
     assert decision.grid_index.tolist() == [3, 0]
@@ -46,16 +47,16 @@ def test_argmax_takes_the_likeliest_temperature_of_each_rows_own_state() -> None
 def test_sampled_temperatures_come_as_often_as_the_head_says() -> None:
     lanes = rows("token", "select=sample", 1)
     policy, state = AdaptiveToken(lanes, resources("token")), State(lanes)
-    drawn = Counter(float(policy.decide(torch.zeros(1, 5), torch.ones(1, 1), state).temperature) for _ in range(4000))
+    drawn = Counter(float(policy.decide(Distribution(torch.zeros(1, 5)), torch.ones(1, 1), state).temperature) for _ in range(4000))
     assert [drawn[t] / 4000 for t in GRID] == pytest.approx(PROBS.tolist(), abs=0.03)
 
 
 def test_the_sequence_level_decides_once_and_from_the_first_state() -> None:
     lanes = rows("sequence", "select=argmax", 1)
     policy, state = AdaptiveSequence(lanes, resources("sequence")), State(lanes)
-    first = policy.decide(torch.zeros(1, 5), torch.tensor([[-1.0]]), state)
+    first = policy.decide(Distribution(torch.zeros(1, 5)), torch.tensor([[-1.0]]), state)
     state.position = 1
-    assert policy.decide(torch.zeros(1, 5), torch.tensor([[1.0]]), state) is first
+    assert policy.decide(Distribution(torch.zeros(1, 5)), torch.tensor([[1.0]]), state) is first
     assert float(first.temperature) == 0.0
 
 
@@ -66,7 +67,7 @@ def test_one_replica_alone_follows_the_heads_probabilities() -> None:
         for seed in range(3000):
             lane = (rows("sequence", "select=sample", 4, seed)[replica],)
             policy = AdaptiveSequence(lane, resources("sequence"))
-            drawn[float(policy.decide(torch.zeros(1, 5), torch.ones(1, 1), State(lane)).temperature)] += 1
+            drawn[float(policy.decide(Distribution(torch.zeros(1, 5)), torch.ones(1, 1), State(lane)).temperature)] += 1
         if replica == 0:
             assert [drawn[t] / 3000 for t in GRID] == pytest.approx(PROBS.tolist(), abs=0.035)
         else:
@@ -76,7 +77,7 @@ def test_one_replica_alone_follows_the_heads_probabilities() -> None:
 def test_more_replicas_than_temperatures_begin_a_new_round() -> None:
     lanes = rows("sequence", "select=sample", 8)
     policy = AdaptiveSequence(lanes, resources("sequence"))
-    heats = policy.decide(torch.zeros(8, 5), torch.ones(8, 1), State(lanes)).temperature.tolist()
+    heats = policy.decide(Distribution(torch.zeros(8, 5)), torch.ones(8, 1), State(lanes)).temperature.tolist()
     assert sorted(heats[:4]) == sorted(heats[4:]) == list(GRID)
 
 
@@ -85,7 +86,7 @@ def at_quantile(quantile: float, probs: list[float]) -> tuple[float, float]:
     lanes = rows("token", f"select=quantile,quantile={quantile}", 1)
     logs = torch.tensor([probs], dtype=torch.float64).log()
     found = Resources(lambda name: Head(name, "token", GRID, lambda hidden: logs, (0.25,) * 4))
-    decision = AdaptiveToken(lanes, found).decide(torch.zeros(1, 5), torch.zeros(1, 1), State(lanes))
+    decision = AdaptiveToken(lanes, found).decide(Distribution(torch.zeros(1, 5)), torch.zeros(1, 1), State(lanes))
     assert decision.grid_logprob is not None
     return float(decision.temperature), float(decision.grid_logprob)
 
@@ -112,16 +113,16 @@ def test_a_higher_quantile_never_cools_and_each_row_has_its_own() -> None:
     assert heats == sorted(heats)
     specs = ("select=quantile,quantile=0.05", "select=argmax", "select=quantile,quantile=0.95")
     lanes = tuple(rows("token", spec, 1)[0] for spec in specs)
-    decided = AdaptiveToken(lanes, resources("token")).decide(torch.zeros(3, 5), -torch.ones(3, 1), State(lanes))
+    decided = AdaptiveToken(lanes, resources("token")).decide(Distribution(torch.zeros(3, 5)), -torch.ones(3, 1), State(lanes))
     assert decided.temperature.tolist() == [0.0, 0.0, 1.2]  # the head turned around: .4, .3, .2, .1
 
 
 def test_the_quantile_exit_of_a_reply_is_decided_once() -> None:
     lanes = rows("sequence", "select=quantile,quantile=0.7", 2)
     policy = AdaptiveSequence(lanes, resources("sequence"))
-    first = policy.decide(torch.zeros(2, 5), torch.tensor([[1.0], [-1.0]]), State(lanes))
+    first = policy.decide(Distribution(torch.zeros(2, 5)), torch.tensor([[1.0], [-1.0]]), State(lanes))
     assert first.temperature.tolist() == [1.2, 0.4]
-    assert policy.decide(torch.zeros(2, 5), torch.tensor([[-1.0], [1.0]]), State(lanes)) is first
+    assert policy.decide(Distribution(torch.zeros(2, 5)), torch.tensor([[-1.0], [1.0]]), State(lanes)) is first
 
 
 @pytest.mark.parametrize(("level", "other"), [("token", "sequence"), ("sequence", "token")])

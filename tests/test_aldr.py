@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import aldr
 from playground.decoding.policies.base import Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -21,7 +22,7 @@ def no_head(name: str) -> Head:
 def temperatures(logits: Tensor, *specs: str) -> list[float]:
     rows = tuple(Row(parse(spec, [aldr.KIND])) for spec in specs)
     policy = aldr.ClosedForm(rows, Resources(no_head))
-    listed: list[float] = policy.decide(logits, torch.zeros(len(rows), 1), State(rows)).temperature.tolist()
+    listed: list[float] = policy.decide(Distribution(logits), torch.zeros(len(rows), 1), State(rows)).temperature.tolist()
     return listed
 
 

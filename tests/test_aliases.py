@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from playground.decoding.distribution import Distribution
+from playground.decoding.filters import Filters
 from playground.decoding.policies import aliases
 from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.policies.fixed import KIND as FIXED
 from playground.decoding.policies.spec import FILTER_KEYS
-from playground.decoding.sampling import FILTER_OFF, filtered, tempered
+from playground.decoding.sampling import FILTER_OFF
 from playground.errors import PlaygroundError
 
 POLICIES = catalogue({})
@@ -97,7 +99,7 @@ def test_the_formula_of_each_on_the_embedded_models_logits(
     spec = POLICIES.parse(f"{name}:temperature={temperature}")
     heat = torch.full((24,), temperature, dtype=torch.float64)
     logits = torch.tensor(captured_logits)
-    found = filtered(tempered(logits, heat), logits, [spec.filters] * 24).exp().numpy()
+    found = Filters([spec.filters] * 24)(Distribution(logits).tempered(heat)).probs.numpy()
     for row, probs in zip(captured_logits, found, strict=True):
         p = np.exp((row - row.max()) / temperature)
         p /= p.sum()

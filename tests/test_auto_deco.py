@@ -15,11 +15,11 @@ from models.auto_deco import AutoDeco, soft_top_p_mask
 from models.checkpoints import SHIPPED, Base, get
 from models.checkpoints import load as load_checkpoint
 from models.language_model import LanguageModel
+from playground.decoding.distribution import Distribution
 from playground.decoding.engine import rows_of, stream
 from playground.decoding.policies import auto_deco, fixed
 from playground.decoding.policies.base import Decision, Head, Predictor, Resources, Row, State
 from playground.decoding.policies.spec import parse
-from playground.decoding.sampling import tempered
 from playground.decoding.trace import Finished, Request, Trace
 from playground.errors import PlaygroundError
 from tests.tiny_lm import TinyLM
@@ -43,7 +43,7 @@ def constant(temperature: float, top_p: float) -> Callable[[Tensor], Tensor]:
 def decide(call: Callable[[Tensor], Tensor], logits: Tensor, hidden: Tensor | None = None, spec: str = "") -> Decision:
     rows = tuple(Row(parse(f"auto-deco{spec}", [KIND])) for _ in logits)
     hidden = torch.zeros(len(logits), 1) if hidden is None else hidden
-    return auto_deco.AutoDeco(rows, resources(call)).decide(logits, hidden, State(rows))
+    return auto_deco.AutoDeco(rows, resources(call)).decide(Distribution(logits), hidden, State(rows))
 
 
 def noise(rows: int, columns: int, seed: int = 0) -> Tensor:
@@ -92,8 +92,8 @@ def test_the_shipped_heads_equal_their_equations_in_numpy(
     assert decision.temperature.numpy() == pytest.approx(temperature, abs=1e-4)
     assert decision.channel["top_p"].numpy() == pytest.approx(top_p, abs=1e-4)
     assert decision.keep is not None
-    open_logits = torch.from_numpy(captured_logits).masked_fill(~decision.keep, -torch.inf)
-    drawn = tempered(open_logits, decision.temperature).exp().numpy()
+    now = Distribution(torch.from_numpy(captured_logits))
+    drawn = now.tempered(decision.temperature).keeping(decision.keep).probs.numpy()
     for row in range(len(captured_logits)):
         expected = numpy_drawn(captured_logits[row], temperature[row], top_p[row])
         assert np.abs(drawn[row] - expected).max() < 1e-4
@@ -152,7 +152,9 @@ def test_at_least_the_best_token_is_kept(temperature: float) -> None:
 def test_without_top_p_every_token_stays_beside_a_row_that_is_cut() -> None:
     rows = tuple(Row(parse(f"auto-deco:use_top_p={word}", [KIND])) for word in ("no", "yes"))
     logits = torch.cat([torch.tensor([[900.0, 0.0, -900.0]], dtype=torch.float64)] * 2)
-    decision = auto_deco.AutoDeco(rows, resources(constant(0.8, 0.5))).decide(logits, torch.zeros(2, 1), State(rows))
+    decision = auto_deco.AutoDeco(rows, resources(constant(0.8, 0.5))).decide(
+        Distribution(logits), torch.zeros(2, 1), State(rows)
+    )
     assert decision.keep is not None
     assert decision.keep.tolist() == [[True, True, True], [True, False, False]]
     assert decision.channel["top_p"].tolist() == [1.0, 0.5]

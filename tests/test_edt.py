@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import edt
 from playground.decoding.policies.base import Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
-from playground.decoding.sampling import entropy
 
 
 def no_head(name: str) -> Head:
@@ -21,7 +21,7 @@ def no_head(name: str) -> Head:
 def temperature(logits: Tensor, t0: float, theta: float) -> float:
     rows = (Row(parse(f"edt:t0={t0},theta={theta}", [edt.KIND])),)
     policy = edt.EntropyDynamicTemperature(rows, Resources(no_head))
-    return float(policy.decide(logits[None], torch.zeros(1, 1), State(rows)).temperature)
+    return float(policy.decide(Distribution(logits[None]), torch.zeros(1, 1), State(rows)).temperature)
 
 
 def with_entropy(h: float) -> Tensor:
@@ -31,7 +31,7 @@ def with_entropy(h: float) -> Tensor:
     low, high = 0.0, 60.0
     for _ in range(100):
         middle = (low + high) / 2
-        found = float(entropy(torch.log_softmax(torch.tensor([middle, 0.0], dtype=torch.float64), -1)))
+        found = float(Distribution(torch.tensor([[middle, 0.0]], dtype=torch.float64)).entropy)
         low, high = (middle, high) if found > h else (low, middle)
     return torch.tensor([low, 0.0], dtype=torch.float64)
 
@@ -63,6 +63,8 @@ def test_theta_zero_switches_the_formula_off_even_without_entropy() -> None:
 def test_rows_are_decided_by_their_own_logits_and_knobs() -> None:
     rows = tuple(Row(parse(f"edt:t0={t0},theta={theta}", [edt.KIND])) for t0, theta in ((1.0, 1.0), (2.0, 0.5)))
     logits = torch.randn(2, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    both = edt.EntropyDynamicTemperature(rows, Resources(no_head)).decide(logits, torch.zeros(2, 1), State(rows))
-    h = entropy(torch.log_softmax(logits, -1)).tolist()
+    both = edt.EntropyDynamicTemperature(rows, Resources(no_head)).decide(
+        Distribution(logits), torch.zeros(2, 1), State(rows)
+    )
+    h = Distribution(logits).entropy.tolist()
     assert both.temperature.tolist() == pytest.approx([0.8 ** (1 / h[0]), 2 * 0.8 ** (0.5 / h[1])])

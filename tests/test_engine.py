@@ -11,9 +11,9 @@ import torch
 
 from models.language_model import LanguageModel
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Head, Resources
 from playground.decoding.policies.catalogue import catalogue
-from playground.decoding.sampling import invert_cdf, tempered
 from playground.decoding.trace import Finished, LaneStep, Request, Started, Trace
 from playground.errors import PlaygroundError
 from tests.naive import naive
@@ -122,10 +122,9 @@ def test_sampling_the_temperature_leaves_the_token_noise_alone(tiny: TinyLM) -> 
     assert trace.grid == GRID
     stream = engine.rows_of(PROMPT, [POLICIES.parse("adaptive-token:select=sample")])[0].stream("token")
     first = torch.rand(1, dtype=torch.float64, generator=stream)
-    logits = tiny.prefill(list(trace.prompt_ids))[0].logits.double()
-    assert trace.steps[0].token_id == int(
-        invert_cdf(tempered(logits, torch.tensor([trace.steps[0].temperature])).exp(), first)
-    )
+    now = Distribution(tiny.prefill(list(trace.prompt_ids))[0].logits)
+    heat = torch.tensor([trace.steps[0].temperature], dtype=torch.float64)
+    assert trace.steps[0].token_id == int(now.tempered(heat).draw(first))
 
 
 def test_sequence_level_keeps_one_temperature_and_draws_replicas_without_replacement(tiny: TinyLM) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import fixed
 from playground.decoding.policies.base import Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -19,7 +20,7 @@ def test_every_row_keeps_its_temperature_at_every_position() -> None:
     policy, state = fixed.Fixed(rows, Resources(no_head)), State(rows)
     for position, sharpness in enumerate((0.1, 1.0, 100.0)):
         state.position = position
-        decision = policy.decide(torch.randn(4, 9).double() * sharpness, torch.randn(4, 3), state)
+        decision = policy.decide(Distribution(torch.randn(4, 9).double() * sharpness), torch.randn(4, 3), state)
         assert decision.temperature.tolist() == heats
         assert decision.keep is None
         assert decision.grid_index is None

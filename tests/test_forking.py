@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import fixed, forking
 from playground.decoding.policies.base import Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -30,7 +31,7 @@ def decide(steps: list[Tensor], *specs: str) -> tuple[np.ndarray, np.ndarray, np
     decisions = []
     for position, logits in enumerate(steps):
         state.position = position
-        decisions.append(policy.decide(logits, torch.zeros(len(rows), 1), state))
+        decisions.append(policy.decide(Distribution(logits), torch.zeros(len(rows), 1), state))
     return (
         torch.stack([d.temperature for d in decisions]).numpy(),
         torch.stack([d.channel["forking"] for d in decisions]).numpy(),

@@ -11,12 +11,13 @@ from safetensors.numpy import load_file
 
 from models.checkpoints import SHIPPED
 from playground.decoding.decoders import entropy_switch
+from playground.decoding.distribution import Distribution
 from playground.decoding.engine import stream
+from playground.decoding.filters import Filters
 from playground.decoding.policies import edt
 from playground.decoding.policies.adaptive import AdaptiveSequence, AdaptiveToken, kind
 from playground.decoding.policies.base import Resources, Row, State
 from playground.decoding.policies.spec import parse
-from playground.decoding.sampling import filtered, tempered
 from playground.decoding.trace import Finished, Request
 from playground.parts import Parts, load_parts
 from playground.training.lanes import trained
@@ -39,7 +40,7 @@ def test_edt(captured_logits: np.ndarray, t0: float, theta: float) -> None:
     rows = (Row(parse(f"edt:t0={t0},theta={theta}", [edt.KIND])),)
     policy = edt.EntropyDynamicTemperature(rows, Resources(no_head))
     for logits in captured_logits:
-        found = policy.decide(torch.from_numpy(logits)[None], torch.zeros(1, 1), State(rows)).temperature
+        found = policy.decide(Distribution(torch.from_numpy(logits)[None]), torch.zeros(1, 1), State(rows)).temperature
         assert float(found) == pytest.approx(t0 * 0.8 ** (theta / nats(softmax(logits))), abs=1e-4)
 
 
@@ -48,7 +49,8 @@ def test_fixed_with_top_k_top_p_and_min_p(captured_logits: np.ndarray, temperatu
     settings = {"top_k": 40, "top_p": 0.9, "min_p": 0.05, "typical_p": 1.0, "eta_cutoff": 0.0, "top_n_sigma": 0.0}
     for logits in captured_logits:
         h = torch.from_numpy(logits)[None]
-        found = filtered(tempered(h, torch.tensor([temperature]).double()), h, [settings]).exp()[0].numpy()
+        heat = torch.tensor([temperature]).double()
+        found = Filters([settings])(Distribution(h).tempered(heat)).probs[0].numpy()
         p = softmax(logits / temperature)
         order = np.argsort(-p, kind="stable")
         kept = order[:40]
@@ -89,7 +91,9 @@ def test_the_shipped_heads(parts: Parts, captured_logits: np.ndarray, captured_h
     assert isinstance(policy, AdaptiveToken | AdaptiveSequence)
     for t, (logits, hidden) in enumerate(zip(captured_logits, captured_hidden, strict=True)):
         state = State(rows, position=t)
-        found = policy.decide(torch.from_numpy(np.stack([logits] * 2)), torch.from_numpy(np.stack([hidden] * 2)), state)
+        found = policy.decide(
+            Distribution(torch.from_numpy(np.stack([logits] * 2))), torch.from_numpy(np.stack([hidden] * 2)), state
+        )
         row = expected[t if level == "token" else 0]
         assert found.grid_probs is not None
         np.testing.assert_allclose(found.grid_probs[0].numpy(), np.exp(row), atol=1e-4)

@@ -13,6 +13,7 @@ from torch import Tensor
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import fixed, kl_guided
 from playground.decoding.policies.base import Decision, Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -38,8 +39,8 @@ def run(model: TinyLM | LanguageModel, specs: list[str], request: Request = ASKE
 
 def decide(logits: Tensor, free: Tensor, t0: float = 1.0, sigma: float = 1.0) -> Decision:
     rows = tuple(Row(parse(f"kl-guided:t0={t0},sigma={sigma}", KINDS)) for _ in logits)
-    state = State(rows, source_free_logits=free)
-    return kl_guided.KLGuided(rows, Resources(no_head)).decide(logits, torch.zeros(len(logits), 1), state)
+    state = State(rows, source_free=Distribution(free))
+    return kl_guided.KLGuided(rows, Resources(no_head)).decide(Distribution(logits), torch.zeros(len(logits), 1), state)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -136,10 +137,10 @@ def test_the_second_stream_is_the_model_without_the_source(embedded_model: Langu
     seen: list[Tensor] = []
 
     class Seen(kl_guided.KLGuided):
-        def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-            assert state.source_free_logits is not None
-            seen.append(state.source_free_logits[0])
-            return super().decide(logits, hidden, state)
+        def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+            assert state.source_free is not None
+            seen.append(state.source_free.logits[0])
+            return super().decide(now, hidden, state)
 
     rows = engine.rows_of(ASKED, [parse(spec, [fixed.KIND, replace(kl_guided.KIND, build=Seen)]) for spec in LANES])
     (*_, end) = engine.stream(embedded_model, ASKED, rows, Resources(no_head))

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import edt, fixed, matched
 from playground.decoding.policies.base import Donor, Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -37,7 +38,7 @@ def run(model: TinyLM, specs: Sequence[str], request: Request = ASKED) -> tuple[
 def constant(spec: str, donors: Mapping[int, Donor] | None = None) -> float:
     rows = (Row(parse(spec, KINDS)),)
     policy = matched.Matched(rows, Resources(head, donors=donors or {}))
-    return float(policy.decide(torch.zeros(1, 3), torch.zeros(1, 1), State(rows)).temperature)
+    return float(policy.decide(Distribution(torch.zeros(1, 3)), torch.zeros(1, 1), State(rows)).temperature)
 
 
 def entropies(logits: np.ndarray, temperatures: Sequence[float]) -> list[float]:

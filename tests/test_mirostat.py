@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import fixed, mirostat
 from playground.decoding.policies.base import Drawn, Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -74,7 +75,7 @@ def test_equals_numpy_on_captured_logits(captured_logits: np.ndarray, version: i
         else:
             keep = -np.log2(p) <= mu
             keep[p.argmax()] = True
-        decision = ours.decide(torch.tensor(logits)[None], torch.zeros(1, 1), state)
+        decision = ours.decide(Distribution(torch.tensor(logits)[None]), torch.zeros(1, 1), state)
         assert decision.keep is not None
         assert decision.keep[0].numpy().tolist() == keep.tolist()
         assert float(decision.temperature) == 1.0
@@ -114,13 +115,13 @@ def test_extremes_keep_from_one_token_to_all() -> None:
             for mu in (-5000.0, -1.0, 0.0, 1e-9, 3.0, 40.0):
                 ours, state = policy(spec)
                 ours._mu = torch.tensor([mu], dtype=torch.float64)
-                keep = ours.decide(logits, torch.zeros(1, 1), state).keep
+                keep = ours.decide(Distribution(logits), torch.zeros(1, 1), state).keep
                 assert keep is not None
                 assert keep[0, int(logits.argmax())]
                 if mu <= 0 and logits is not flat:  # equal tokens stay together
                     assert int(keep.sum()) == 1
     ours, state = policy("mirostat-v2:tau_bits=20")
-    keep = ours.decide(flat, torch.zeros(1, 1), state).keep
+    keep = ours.decide(Distribution(flat), torch.zeros(1, 1), state).keep
     assert keep is not None
     assert bool(keep.all())
 
@@ -133,19 +134,19 @@ def test_mu_never_winds_up_beyond_the_vocabulary() -> None:
     ours, state = policy("mirostat-v2:eta=0.5")
     logits = torch.randn(1, 1024, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for state.position in range(100):  # a loop: every token is certain
-        decision = ours.decide(logits, torch.zeros(1, 1), state)
+        decision = ours.decide(Distribution(logits), torch.zeros(1, 1), state)
         ours.observe(drawn(0.0), state)
     assert float(decision.channel["mu"]) == 10.0
     ours.observe(drawn(-16 * math.log(2)), state)
-    assert float(ours.decide(logits, torch.zeros(1, 1), state).channel["mu"]) == 10.0 - 0.5 * (16 - 3)
+    assert float(ours.decide(Distribution(logits), torch.zeros(1, 1), state).channel["mu"]) == 10.0 - 0.5 * (16 - 3)
 
 
 def test_rows_have_their_own_target_and_state() -> None:
     ours, state = policy("mirostat-v2:tau_bits=2,eta=0.1", "mirostat-v2:tau_bits=4,eta=0.5")
     logits = torch.randn(1, 300, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).expand(2, -1)
-    assert ours.decide(logits, torch.zeros(2, 1), state).channel["mu"].tolist() == [4.0, 8.0]
+    assert ours.decide(Distribution(logits), torch.zeros(2, 1), state).channel["mu"].tolist() == [4.0, 8.0]
     ours.observe(Drawn(torch.zeros(2).long(), *(-math.log(2) * torch.tensor([[1.0, 6.0]] * 2).double())), state)
-    assert ours.decide(logits, torch.zeros(2, 1), state).channel["mu"].tolist() == pytest.approx([4.1, 7.0])
+    assert ours.decide(Distribution(logits), torch.zeros(2, 1), state).channel["mu"].tolist() == pytest.approx([4.1, 7.0])
 
 
 @pytest.mark.parametrize("version", [1, 2])

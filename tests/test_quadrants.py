@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import fixed, quadrants
 from playground.decoding.policies.base import Decision, Head, Resources, Row, State
-from playground.decoding.policies.quadrants import surprise_moments
 from playground.decoding.policies.spec import parse
 from playground.decoding.trace import Finished, Request
 from tests.tiny_lm import TinyLM
@@ -28,7 +28,9 @@ def no_head(name: str) -> Head:
 
 def decide(logits: Tensor, *specs: str) -> Decision:
     rows = tuple(Row(parse(spec, KINDS)) for spec in specs)
-    return quadrants.Quadrants(rows, Resources(no_head)).decide(logits, torch.zeros(len(rows), 1), State(rows))
+    return quadrants.Quadrants(rows, Resources(no_head)).decide(
+        Distribution(logits), torch.zeros(len(rows), 1), State(rows)
+    )
 
 
 def moments(h: np.ndarray) -> tuple[float, float]:
@@ -75,10 +77,9 @@ def test_each_quadrant_is_reached_by_a_distribution_that_belongs_there() -> None
 def test_varentropy_is_zero_for_certainty_and_for_uniform_and_known_for_two_tokens() -> None:
     certain = torch.tensor([[0.0, -math.inf, -math.inf]], dtype=torch.float64)
     uniform = torch.zeros(1, 64, dtype=torch.float64).log_softmax(-1)
-    assert [float(x) for x in surprise_moments(certain)] == [0, 0]
-    assert [float(x) for x in surprise_moments(uniform)] == pytest.approx([6, 0])
     pair = torch.tensor([[0.9, 0.1]], dtype=torch.float64).log()
-    assert float(surprise_moments(pair)[1]) == pytest.approx(0.9 * 0.1 * math.log2(0.9 / 0.1) ** 2)
+    bits2 = [float(decide(logits, "quadrants").channel["varentropy"]) for logits in (certain, uniform, pair)]
+    assert bits2 == pytest.approx([0, 0, 0.9 * 0.1 * math.log2(0.9 / 0.1) ** 2])
 
 
 def test_decoding_stays_within_the_kept_tokens_and_records_the_order() -> None:

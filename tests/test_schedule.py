@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import fixed, schedule
 from playground.decoding.policies.base import Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -29,7 +30,7 @@ def heats(spec: str, tokens: int, length: int) -> list[float]:
     for position in range(tokens):
         state.position = position
         logits = torch.randn(1, 5).double() * position
-        found.append(float(policy.decide(logits, torch.zeros(1, 1), state).temperature))
+        found.append(float(policy.decide(Distribution(logits), torch.zeros(1, 1), state).temperature))
     return found
 
 

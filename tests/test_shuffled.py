@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Donor, Head, Resources, Row, State
 from playground.decoding.policies.shuffled import Shuffled, kind
 from playground.decoding.policies.spec import parse
@@ -27,7 +28,7 @@ def run(text: str, tokens: int, seed: int = 0, level: str = "token") -> list[flo
     heats = []
     for position in range(tokens):
         state.position = position
-        heats.append(float(policy.decide(torch.zeros(1, 3), torch.zeros(1, 1), state).temperature))
+        heats.append(float(policy.decide(Distribution(torch.zeros(1, 3)), torch.zeros(1, 1), state).temperature))
     return heats
 
 

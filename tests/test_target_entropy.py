@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from playground.decoding import engine
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies import fixed, target_entropy
 from playground.decoding.policies.base import Decision, Head, Resources, Row, State
 from playground.decoding.policies.spec import parse
@@ -27,7 +28,7 @@ def no_head(name: str) -> Head:
 
 def decide(logits: Tensor, *specs: str) -> Decision:
     rows = tuple(Row(parse(spec, KINDS)) for spec in specs)
-    return TargetEntropy(rows, Resources(no_head)).decide(logits, torch.zeros(len(rows), 1), State(rows))
+    return TargetEntropy(rows, Resources(no_head)).decide(Distribution(logits), torch.zeros(len(rows), 1), State(rows))
 
 
 def entropy_at(h: np.ndarray, temperature: float) -> float:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.model import Model
 from playground.decoding.policies.base import Decision, Drawn
-from playground.decoding.sampling import entropy
 from playground.decoding.trace import Alternative, TokenStep, float32_digits
 from playground.errors import PlaygroundError
 
 ALTERNATIVES = 5
+Choice = tuple[int | None, float | None, tuple[float, ...] | None]
+NO_CHOICE: Choice = (None, None, None)
 
 
 def token_steps(
@@ -21,59 +24,60 @@ def token_steps(
     position: int,
     drawn: Drawn,
     temperature: Tensor,
-    before: Tensor,
-    after: Tensor,
-    decisions: Sequence[tuple[list[int], Decision]] = (),
+    before: Distribution,
+    after: Distribution,
+    decisions: Sequence[Decision] = (),
     channels: Sequence[Mapping[str, float]] = (),
 ) -> list[TokenStep]:
     """One TokenStep a row, its text still to come.
 
-    `before` and `after` [B, V] are log-probabilities at T = 1 and as drawn from; `decisions` hold the grid choices of
-    some rows, `channels` the policies' own numbers of all of them (or of none).
+    `before` and `after` are the distributions at T = 1 and as drawn from; `decisions` are the policies', whose rows follow
+    one another, `channels` the policies' own numbers of all rows (or of none).
     """
-    top = before.topk(min(ALTERNATIVES, before.shape[-1]), dim=-1)
-    entropies = torch.stack([entropy(before), entropy(after)]).clamp(min=0.0).T.tolist()
-    logprobs = torch.stack([drawn.logprob, drawn.logprob_drawn]).T.tolist()
-    ids = top.indices.tolist()
-    probs, probs_after = top.values.exp().tolist(), after.gather(-1, top.indices).exp().tolist()
-    grids = {place: _choice(d, b) for places, d in decisions for b, place in enumerate(places)}
-    steps = []
-    for row, token in enumerate(drawn.tokens.tolist()):
-        index, grid_logprob, grid_probs = grids.get(row, (None, None, None))
-        steps.append(
-            TokenStep(
-                position=position,
-                token_id=token,
-                text="",
-                temperature=float(temperature[row]),
-                grid_index=index,
-                grid_logprob=grid_logprob,
-                grid_probs=grid_probs,
-                entropy=float32_digits(entropies[row][0]),
-                entropy_after=float32_digits(entropies[row][1]),
-                logprob=float32_digits(logprobs[row][0]),
-                logprob_drawn=float32_digits(logprobs[row][1]),
-                alternatives=tuple(
-                    Alternative(i, model.token_text(i), float32_digits(p), float32_digits(q))
-                    for i, p, q in zip(ids[row], probs[row], probs_after[row], strict=True)
-                ),
-                channel={name: float32_digits(value) for name, value in channels[row].items()} if channels else {},
-            )
+    ids, _ = before.largest(ALTERNATIVES)
+    single = torch.stack([before.entropy, after.entropy, drawn.logprob, drawn.logprob_drawn], dim=1)
+    figures = _digits(torch.cat([single, before.prob(ids), after.prob(ids)], dim=1))
+    choices = [choice for decision in decisions for choice in _choices(decision)] or [NO_CHOICE] * len(figures)
+    rows = zip(drawn.tokens.tolist(), temperature.tolist(), ids.tolist(), figures, choices, strict=True)
+    return [
+        TokenStep(
+            position,
+            token,
+            "",
+            heat,
+            *choice,
+            row[0],
+            row[1],
+            row[2],
+            row[3],
+            alternatives=tuple(
+                map(Alternative, top, map(model.token_text, top), row[4 : 4 + len(top)], row[4 + len(top) :])
+            ),
+            channel={name: float32_digits(value) for name, value in channels[place].items()} if channels else {},
         )
-    return steps
+        for place, (token, heat, top, row, choice) in enumerate(rows)
+    ]
 
 
-def _choice(decision: Decision, b: int) -> tuple[int | None, float | None, tuple[float, ...] | None]:
-    """Row b's grid index, its log-probability and the grid's distribution."""
+def _digits(values: Tensor) -> list[list[float]]:
+    """`float32_digits` of every number of values [B, k]."""
+    return [[float(f"{value:.9g}") for value in row] for row in values.float().tolist()]
+
+
+def _choices(decision: Decision) -> list[Choice]:
+    """For every row: the grid's index, its log-probability, and the grid's distribution."""
     if decision.grid_index is None or decision.grid_logprob is None or decision.grid_probs is None:
-        return None, None, None
-    probs = tuple(float32_digits(p) for p in decision.grid_probs[b].tolist())
-    return int(decision.grid_index[b]), float32_digits(float(decision.grid_logprob[b])), probs
+        return [NO_CHOICE] * len(decision.temperature)
+    shares = _digits(torch.cat([decision.grid_logprob[:, None], decision.grid_probs], dim=1))
+    return [
+        (index, logprob, tuple(probs))
+        for index, (logprob, *probs) in zip(decision.grid_index.tolist(), shares, strict=True)
+    ]
 
 
-def refuse_nan(logits: Tensor, model: str, position: int) -> None:
-    """Raises PlaygroundError where a model's logits are no numbers: nothing is drawn from them."""
-    if torch.isnan(logits).any():
+def refuse_nan(top: Tensor, model: str, position: int) -> None:
+    """Raises PlaygroundError where a row's largest logit is no number: nothing is drawn from it."""
+    if not all(map(math.isfinite, top.tolist())):
         raise PlaygroundError(
             f"The model {model} produced NaN at token {position}; try --precision float32 or another model."
         )

@@ -21,7 +21,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from playground.analysis.measures import contains_answer
-from playground.decoding.sampling import entropy, invert_cdf, random_stream, tempered, uniform
+from playground.decoding.distribution import Distribution
+from playground.decoding.sampling import random_stream, uniform
 from playground.decoding.trace import canonical_json
 
 SURE, CALM, FAILING = 0.85, 0.35, 0.60
@@ -87,20 +88,21 @@ def sampled(model: Any, records: Sequence[Mapping[str, Any]], recipe: Recipe) ->
     outputs, caches = zip(*(_read_prompt(model, record) for record in records), strict=True)
     streams = [random_stream(recipe.seed, record["id"], record["prompt"]) for record in records]
     cache = model.join(caches, [n] * len(records))
-    logits = torch.cat([output.logits.expand(n, -1) for output in outputs]).double()  # [R, V], R = prompts × samples
+    logits = torch.cat([output.logits.expand(n, -1) for output in outputs])  # [R, V], R = prompts × samples
     temperature = torch.full((len(logits),), recipe.temperature, dtype=torch.float64)
     ids: list[list[int]] = [[] for _ in logits]
     entropies: list[list[float]] = [[] for _ in logits]
     for _ in range(recipe.max_tokens):
-        spread = entropy(torch.log_softmax(logits, -1)).tolist()
-        tokens = invert_cdf(tempered(logits, temperature).exp(), torch.cat([uniform(stream, n) for stream in streams]))
+        now = Distribution(logits)
+        spread = now.entropy.tolist()
+        tokens = now.tempered(temperature).draw(torch.cat([uniform(stream, n) for stream in streams]))
         for row, token in enumerate(tokens.tolist()):
             if not ids[row] or ids[row][-1] not in model.end_ids:
                 ids[row].append(token)
                 entropies[row].append(spread[row])
         if all(reply[-1] in model.end_ids for reply in ids):
             break
-        logits = model.step(tokens, cache).logits.double()
+        logits = model.step(tokens, cache).logits
     found = []
     for k, record in enumerate(records):
         rows = range(k * n, (k + 1) * n)

@@ -18,7 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.tempnet import TempNet
-from playground.decoding.policies.target_entropy import entropy_at, solve
+from playground.decoding.distribution import Distribution
+from playground.decoding.policies.target_entropy import solve
 from playground.training.robust import CHUNK, Curves
 
 if TYPE_CHECKING:
@@ -82,10 +83,11 @@ def measure(
         said = min(max(float(exact(h[None], tokens.hidden[row : row + 1])), LOW), HIGH)
         taus = (said, solve(h, target, LOW, HIGH)[0], constant)
         miss = -float(lowered[tokens.labels[row]])
+        now = Distribution(h[None])
         for name, tau in zip(names, taus, strict=True):
-            at = entropy_at(lowered, tau)[0]
+            at = float(now.tempered(torch.tensor([tau], dtype=torch.float64)).entropy)
             found[name].append((tau, at, tau * _log_sum(lowered, tau) - target * tau + miss))
-        plain.append(entropy_at(lowered, 1.0)[0])
+        plain.append(float(now.entropy))
     keys = ("temperature", "entropy", "loss")
     columns = {
         n: dict(zip(keys, torch.tensor(v, dtype=torch.float64).T.contiguous(), strict=True)) for n, v in found.items()

@@ -29,20 +29,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
+from playground.decoding.filters import Filters
 from playground.decoding.forward import Decoding, feed, read
 from playground.decoding.lane import Lane
 from playground.decoding.model import Model
 from playground.decoding.policies.base import Drawn
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
-from playground.decoding.sampling import (
-    FILTER_OFF,
-    FILTER_ORDER,
-    entropy,
-    filtered,
-    invert_cdf,
-    tempered,
-    uniform,
-)
+from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, uniform
 from playground.decoding.session import Decoder, Session
 from playground.decoding.steps import refuse_nan, token_steps
 from playground.decoding.switching import SwitchRule, switching
@@ -91,6 +85,7 @@ class EntropySwitch(Decoder):
             )
         lane.length = min(lane.length, room)
         lane.end_ids |= self.small.end_ids
+        self.filters = Filters([lane.row.spec.filters])
         used = tuple(name for name in FILTER_ORDER if values[name] != FILTER_OFF[name])
         lane.header = replace(
             lane.header, checkpoint=f"{self.small.name}@{self.small.revision}", order=(*self.order, *used)
@@ -119,14 +114,13 @@ class EntropySwitch(Decoder):
     def _step(self, position: int, author: _Reader, fed: int) -> TokenStep:
         """The token that `author` writes; `fed` tokens were read for it (the first one's pass is the prompt's)."""
         assert author.logits is not None
-        refuse_nan(author.logits, author.model.name, position)
         shared = min(self.session.model.vocab_size, self.small.vocab_size)
-        logits = author.logits[:, :shared].double()
-        before = torch.log_softmax(logits, dim=-1)
-        after = filtered(tempered(logits, self.temperature), logits, [self.lane.row.spec.filters])
-        tokens = invert_cdf(after.exp(), uniform(self.lane.noise))
-        drawn = Drawn(tokens, *(x.gather(-1, tokens[:, None])[:, 0] for x in (before, after)))
-        recorded = float32_digits(float(entropy(before).clamp(min=0.0)))
+        before = Distribution(author.logits[:, :shared])
+        refuse_nan(before.top, author.model.name, position)
+        after = self.filters(before.tempered(self.temperature))
+        tokens = after.draw(uniform(self.lane.noise))
+        drawn = Drawn(tokens, before.logprob(tokens), after.logprob(tokens))
+        recorded = float32_digits(float(before.entropy))
         channel = {
             "large": float(self.rule.large),
             "mean_entropy_bits": self.rule.observe(recorded / math.log(2)),

@@ -9,24 +9,26 @@ Shapes: R rows of a step (lanes, padding, the lanes without the source), B rows 
     5. feed the drawn tokens to the model and go on while a lane lives
 
 A lane that has ended keeps its row, so the shape of a step never changes and no lane's figures depend on another's end.
+The rows stand in the order of their policies, so that a policy's rows are a slice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
+from playground.decoding.filters import Filters
 from playground.decoding.forward import Decoding, feed, read
 from playground.decoding.lane import Lane
 from playground.decoding.policies.base import Decision, Drawn, Policy, State, checked
-from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, filtered, invert_cdf, tempered, uniform
+from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, Uniforms
 from playground.decoding.session import Decoder, Session
 from playground.decoding.steps import refuse_nan, token_steps
-from playground.decoding.trace import nine_digits
 from playground.errors import PlaygroundError
 
 Channels = list[dict[str, float]]
@@ -36,39 +38,37 @@ class Lockstep(Decoder):
     """All lanes of one session that share its prompt and its steps."""
 
     def __init__(self, session: Session, lanes: Sequence[Lane]) -> None:
-        self.session, self.lanes = session, list(lanes)
-        self.groups = _groups(self.lanes, session)
+        self.session = session
+        self.groups = _groups(lanes, session)
+        self.lanes = [lane for group in self.groups for lane in group.lanes]  # in the order of the rows
         for group in self.groups:
-            group.stamp(self.lanes)
+            group.stamp()
 
     def run(self) -> Decoding[None]:
         session, lanes = self.session, self.lanes
         count, model = len(lanes), session.model
-        filters = [lane.row.spec.filters for lane in lanes]
+        filters = Filters([lane.row.spec.filters for lane in lanes])
+        noise = Uniforms([lane.noise for lane in lanes])
         logits, hidden, free, cache = yield from self._begin()
         for position in range(session.length):
-            refuse_nan(logits, model.name, position)
-            temperature = torch.empty(count, dtype=torch.float64)
-            open_logits = logits.clone()
-            decisions = [(group.places, group.decide(logits, hidden, free, position)) for group in self.groups]
-            for places, decision in decisions:
-                temperature[places] = decision.temperature
-                if decision.keep is not None:
-                    open_logits[places] = open_logits[places].masked_fill(~decision.keep, float("-inf"))
-            before = torch.log_softmax(logits, dim=-1)
-            after = filtered(tempered(open_logits, temperature), logits, filters)
-            tokens = invert_cdf(after.exp(), torch.cat([uniform(lane.noise) for lane in lanes]))
-            drawn = Drawn(tokens, *(x.gather(-1, tokens[:, None])[:, 0] for x in (before, after)))
+            before = Distribution(logits)
+            refuse_nan(before.top, model.name, position)
+            decisions = [group.decide(before, hidden, free, position) for group in self.groups]
+            temperature = torch.cat([decision.temperature for decision in decisions])
+            after = filters(_masked(before.tempered(temperature), decisions))
+            tokens = after.draw(noise.next())
+            drawn = Drawn(tokens, before.logprob(tokens), after.logprob(tokens))
             channels: Channels = [{} for _ in lanes]
-            for group, (_, decision) in zip(self.groups, decisions, strict=True):
+            for group, decision in zip(self.groups, decisions, strict=True):
                 group.observe(decision, drawn, channels)
             steps = token_steps(model, position, drawn, temperature, before, after, decisions, channels)
-            yield tuple(lane.emit(step) for lane, step in zip(lanes, steps, strict=True) if lane.stop is None)
+            live = [(lane, step) for lane, step in zip(lanes, steps, strict=True) if lane.stop is None]
+            yield tuple(sorted((lane.emit(step) for lane, step in live), key=lambda emitted: emitted.lane))
             if all(lane.stop for lane in lanes):
                 return
             output = yield from feed(model, self._fed(tokens)[:, None], cache)
-            logits, hidden = output.logits[:count].double(), output.hidden[:count]
-            free = output.logits[self._start :][:count].double() if self._paired else None
+            logits, hidden = output.logits[:count], output.hidden[:count]
+            free = output.logits[self._start :][:count] if self._paired else None
 
     @staticmethod
     def rows_of(session: Session, lanes: int) -> int:
@@ -106,12 +106,12 @@ class Lockstep(Decoder):
         """The first logits and states of the lanes, the logits without the source, and the cache of all rows."""
         session, count = self.session, len(self.lanes)
         output, cache = yield from session.begin()
-        logits, hidden = output.logits.expand(count, -1).double(), output.hidden.expand(count, -1)
+        logits, hidden = output.logits.expand(count, -1), output.hidden.expand(count, -1)
         if not self._paired:
             return logits, hidden, None, session.model.expand(cache, self._rows)
         without, other = yield from read(session.model, session.free_ids())
         joined = session.model.join((cache, other), (self._start, self._rows - self._start))
-        return logits, hidden, without.logits.expand(count, -1).double(), joined
+        return logits, hidden, without.logits.expand(count, -1), joined
 
     def _fed(self, tokens: Tensor) -> Tensor:
         """One token a row: the lanes', padding, the same again for their second rows, padding."""
@@ -123,15 +123,16 @@ class Lockstep(Decoder):
 
 
 class _Group:
-    """One policy for all lanes of one kind and checkpoint: the places of its lanes, and its state."""
+    """One policy for all lanes of one kind and checkpoint, which stand in the rows from `start` on, and its state."""
 
-    def __init__(self, places: list[int], policy: Policy, state: State) -> None:
-        self.places, self.policy, self.state = places, policy, state
+    def __init__(self, lanes: Sequence[Lane], start: int, policy: Policy, state: State) -> None:
+        self.lanes, self.start, self.stop = lanes, start, start + len(lanes)
+        self.policy, self.state = policy, state
+        self._watches = type(policy).observe is not Policy.observe
 
-    def stamp(self, lanes: Sequence[Lane]) -> None:
+    def stamp(self) -> None:
         """Completes the headers of its lanes with what only the policy knows."""
-        for place in self.places:
-            lane = lanes[place]
+        for lane in self.lanes:
             values = lane.row.spec.values
             used = tuple(name for name in FILTER_ORDER if values[name] != FILTER_OFF[name])
             lane.header = replace(
@@ -141,28 +142,39 @@ class _Group:
                 order=(*self.policy.order_of(lane.row), *used),
             )
 
-    def decide(self, logits: Tensor, hidden: Tensor, free: Tensor | None, position: int) -> Decision:
+    def decide(self, before: Distribution, hidden: Tensor, free: Tensor | None, position: int) -> Decision:
         """The policy's decision for its rows, its temperatures rounded to the nine digits that are recorded."""
-        self.state.position = position
-        self.state.source_free_logits = free[self.places] if free is not None and self.policy.needs_source else None
-        decided = self.policy.decide(logits[self.places], hidden[self.places], self.state)
-        decision = checked(decided, self.state.rows, position)
-        rounded = torch.tensor([nine_digits(t) for t in decision.temperature.tolist()], dtype=torch.float64)
-        return replace(decision, temperature=rounded)
+        state, rows = self.state, slice(self.start, self.stop)
+        state.position = position
+        if free is not None and self.policy.needs_source:
+            state.source_free = Distribution(free[rows])
+        decision = self.policy.decide(before.rows(self.start, self.stop), hidden[rows], state)
+        return checked(decision, state.rows, position)
 
     def observe(self, decision: Decision, drawn: Drawn, channels: Channels) -> None:
         """Tells the policy what was drawn and collects its channels."""
-        seen: Mapping[str, Tensor] = self.policy.observe(drawn.of(self.places), self.state)
-        for name, values in {**decision.channel, **seen}.items():
-            for place, value in zip(self.places, values.tolist(), strict=True):
+        seen = self.policy.observe(drawn.of(self.start, self.stop), self.state) if self._watches else {}
+        for name, values in (*decision.channel.items(), *seen.items()):
+            for place, value in enumerate(values.tolist(), self.start):
                 channels[place][name] = value
+
+
+def _masked(heated: Distribution, decisions: Sequence[Decision]) -> Distribution:
+    """What the policies' masks leave; rows of a policy without one keep all."""
+    if all(decision.keep is None for decision in decisions):
+        return heated
+    rows = [len(decision.temperature) for decision in decisions]
+    masks = zip(rows, decisions, strict=True)
+    return heated.keeping(
+        torch.cat([heated.weights.new_ones(n, heated.size) if d.keep is None else d.keep for n, d in masks])
+    )
 
 
 def _groups(lanes: Sequence[Lane], session: Session) -> list[_Group]:
     places: dict[tuple[str, object], list[int]] = {}
     for place, lane in enumerate(lanes):
         places.setdefault((lane.row.spec.name, lane.row.spec.values.get("checkpoint")), []).append(place)
-    groups = []
+    groups: list[_Group] = []
     for members in places.values():
         rows = tuple(lanes[place].row for place in members)
         build = rows[0].spec.kind.build
@@ -173,5 +185,6 @@ def _groups(lanes: Sequence[Lane], session: Session) -> list[_Group]:
                 f"{rows[0].spec.name!r} compares with and without a source document; give one (--source, or the page's "
                 f"source box)."
             )
-        groups.append(_Group(members, policy, State(rows, session.length)))
+        start = groups[-1].stop if groups else 0
+        groups.append(_Group([lanes[place] for place in members], start, policy, State(rows, session.length)))
     return groups

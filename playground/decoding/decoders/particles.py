@@ -16,10 +16,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
+from playground.decoding.filters import Filters
 from playground.decoding.forward import Decoding, feed
 from playground.decoding.lane import Lane
 from playground.decoding.policies.base import Drawn
-from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, filtered, invert_cdf, tempered, uniform
+from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER, uniform
 from playground.decoding.session import Session
 from playground.decoding.steps import refuse_nan, token_steps
 from playground.decoding.trace import TokenStep, float32_digits
@@ -42,12 +44,12 @@ def draw(
 ) -> tuple[Drawn, list[TokenStep]]:
     """One token for every row of logits [N, V] from the lane's stream, at one temperature and with the lane's filters."""
     count, model = len(logits), session.model
-    refuse_nan(logits, model.name, position)
     heat = torch.full((count,), temperature, dtype=torch.float64)
-    before = torch.log_softmax(logits, dim=-1)
-    after = filtered(tempered(logits, heat), logits, [lane.row.spec.filters] * count)
-    tokens = invert_cdf(after.exp(), uniform(lane.noise, count))
-    drawn = Drawn(tokens, *(x.gather(-1, tokens[:, None])[:, 0] for x in (before, after)))
+    before = Distribution(logits)
+    refuse_nan(before.top, model.name, position)
+    after = Filters([lane.row.spec.filters] * count)(before.tempered(heat))
+    tokens = after.draw(uniform(lane.noise, count))
+    drawn = Drawn(tokens, before.logprob(tokens), after.logprob(tokens))
     return drawn, token_steps(model, position, drawn, heat, before, after)
 
 
@@ -68,7 +70,7 @@ class Particles:
     def begin(self) -> Decoding[None]:
         """Reads the prompt; comes before all else."""
         output, cache = yield from self.session.begin()
-        self._logits = output.logits.expand(len(self.replies), -1).double()  # [N, V]
+        self._logits = output.logits.expand(len(self.replies), -1)  # [N, V]
         self._cache = self.session.model.expand(cache, self._rows)
 
     @property
@@ -94,7 +96,7 @@ class Particles:
         fed = self._tokens[:1].repeat(self._rows)  # [R]
         fed[: len(self._tokens)] = self._tokens
         output = yield from feed(self.session.model, fed[:, None], self._cache)
-        self._logits = output.logits[: len(self._tokens)].double()
+        self._logits = output.logits[: len(self._tokens)]
 
     def keep(self, ancestors: Sequence[int]) -> None:
         """Go on with these replies in this order, repeats allowed; between `draw` and `feed`."""

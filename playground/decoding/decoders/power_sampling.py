@@ -75,7 +75,7 @@ class PowerSampling(Decoder):
                 reply.emit(step)
             output = yield from feed(model, torch.tensor([[step.token_id for step in steps]]), cache)
         while True:
-            drawn, (step,) = draw(self.session, self.lane, output.logits.double(), self.drawn_at, len(reply.steps))
+            drawn, (step,) = draw(self.session, self.lane, output.logits, self.drawn_at, len(reply.steps))
             reply.emit(step)
             if reply.stop:
                 return reply

@@ -18,6 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Head, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 from playground.decoding.sampling import invert_cdf, uniform
@@ -41,16 +42,20 @@ class Adaptive(Policy):
         self._quantile = torch.tensor(
             [float(row.spec.values.get("quantile", 1.0)) for row in rows], dtype=torch.float64
         )
+        self._draws, self._quantiles = bool(self._sampling.any()), bool(self._by_quantile.any())
         self._temperatures = torch.tensor(head.grid, dtype=torch.float64)
 
-    def _choose(self, logprobs: Tensor, sampled: Tensor) -> Decision:
-        index = torch.where(self._sampling, sampled, logprobs.argmax(-1))
-        index = torch.where(self._by_quantile, _reached(logprobs.exp(), self._quantile), index)
+    def _choose(self, logprobs: Tensor, sampled: Tensor | None) -> Decision:
+        probs, index = logprobs.exp(), logprobs.argmax(-1)
+        if sampled is not None:
+            index = torch.where(self._sampling, sampled, index)
+        if self._quantiles:
+            index = torch.where(self._by_quantile, _reached(probs, self._quantile), index)
         return Decision(
             temperature=self._temperatures[index],
             grid_index=index,
             grid_logprob=logprobs.gather(-1, index[:, None])[:, 0],
-            grid_probs=logprobs.exp(),
+            grid_probs=probs,
         )
 
 
@@ -58,8 +63,10 @@ class AdaptiveToken(Adaptive):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
         super().__init__(rows, resources, "token")
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         logprobs = self._head.log_probs(hidden)
+        if not self._draws:
+            return self._choose(logprobs, None)
         return self._choose(logprobs, invert_cdf(logprobs.exp(), state.uniforms()))
 
 
@@ -69,7 +76,7 @@ class AdaptiveSequence(Adaptive):
         self._rows = rows
         self._decision: Decision | None = None
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         if self._decision is None:
             logprobs = self._head.log_probs(hidden)
             draws = [_without_replacement(row, logprobs[b]) for b, row in enumerate(self._rows)]

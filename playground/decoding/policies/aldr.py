@@ -18,9 +18,9 @@ import math
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
-from playground.decoding.sampling import entropy
 
 
 class ClosedForm(Policy):
@@ -28,8 +28,8 @@ class ClosedForm(Policy):
         self._l0 = torch.tensor([float(row.spec.values["l0"]) for row in rows], dtype=torch.float64)
         self._a = torch.tensor([float(row.spec.values["a"]) for row in rows], dtype=torch.float64)
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        share = entropy(torch.log_softmax(logits, dim=-1)) / math.log(logits.shape[-1])
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        share = now.entropy / math.log(now.size)
         return Decision(self._l0 * (1 - (1 - share.clamp(0.0, 1.0)) / self._a))
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
+from playground.decoding.filters import nucleus
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind
-from playground.decoding.sampling import nucleus, tempered
 from playground.decoding.trace import nine_digits
 from playground.errors import PlaygroundError
 
@@ -33,7 +34,7 @@ class AutoDeco(Policy):
     def order_of(self, row: Row) -> tuple[str, ...]:
         return self.order if row.spec.values["use_top_p"] == "yes" else self.order[:1]
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         predicted = self._heads(hidden)
         if not torch.isfinite(predicted).all():
             raise PlaygroundError(
@@ -41,8 +42,7 @@ class AutoDeco(Policy):
             )
         temperature = torch.tensor([nine_digits(t) for t in predicted[:, 0].tolist()], dtype=torch.float64)
         top_p = torch.where(self._masked, predicted[:, 1].clamp(min=torch.finfo(torch.float64).tiny), 1.0)
-        keep = nucleus(tempered(logits, temperature), top_p[:, None]) | ~self._masked[:, None]
-        return Decision(temperature, keep, channel={"top_p": top_p})
+        return Decision(temperature, nucleus(now.tempered(temperature), top_p), channel={"top_p": top_p})
 
 
 def kind(default_checkpoint: str) -> PolicyKind:

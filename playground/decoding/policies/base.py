@@ -1,20 +1,23 @@
 """What a policy is: it decides the temperature of every row of its kind at once, one step at a time.
 
-Shapes: B rows of one kind, V vocabulary, H hidden, K grid temperatures. All tensors are float64 but `hidden`.
+Shapes: B rows of one kind, V vocabulary, H hidden, K grid temperatures. Figures of a row are float64; what is as long as
+the vocabulary has the precision of the logits.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.spec import Spec
-from playground.decoding.sampling import random_stream, uniform
-from playground.decoding.trace import Noise
+from playground.decoding.sampling import Uniforms, random_stream
+from playground.decoding.trace import Noise, nine_digits
 from playground.errors import PlaygroundError
 
 
@@ -108,27 +111,26 @@ class State:
     """Where the decoding of these rows stands. `uniforms` draws one number a row from its temperature stream.
 
     length               tokens a reply may have
-    source_free_logits   [B, V] the next token's logits without the source document, for a policy that needs them
+    source_free          the next token's distribution without the source document, for a policy that needs it
     """
 
     rows: tuple[Row, ...]
     length: int = 128
     position: int = 0
-    source_free_logits: Tensor | None = None
-    _streams: tuple[torch.Generator, ...] = ()
-
-    def __post_init__(self) -> None:
-        self._streams = tuple(row.stream("temperature") for row in self.rows)
+    source_free: Distribution | None = None
+    _numbers: Uniforms | None = None
 
     def uniforms(self) -> Tensor:
-        return torch.cat([uniform(stream) for stream in self._streams])
+        if self._numbers is None:
+            self._numbers = Uniforms([row.stream("temperature") for row in self.rows])
+        return self._numbers.next()
 
 
 @dataclass(frozen=True)
 class Decision:
     """The temperature [B] of each row, and what a policy adds to the record.
 
-    keep            [B, V] tokens that may be drawn, before the filters; None keeps all
+    keep            [B, V] a mask, 1 for the tokens that may be drawn, before the filters; None keeps all
     grid_index      [B] the chosen index of the grid, with its log-probability [B] and the distribution [B, K]
     channel         further numbers [B] by name
     """
@@ -149,9 +151,9 @@ class Drawn:
     logprob: Tensor
     logprob_drawn: Tensor
 
-    def of(self, places: Sequence[int]) -> Drawn:
-        index = list(places)
-        return Drawn(self.tokens[index], self.logprob[index], self.logprob_drawn[index])
+    def of(self, start: int, stop: int) -> Drawn:
+        """These rows alone."""
+        return Drawn(self.tokens[start:stop], self.logprob[start:stop], self.logprob_drawn[start:stop])
 
 
 class Policy:
@@ -171,8 +173,8 @@ class Policy:
         """The order of one row, where a knob of its spec leaves a step of `order` out."""
         return self.order
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        """The decision for the next token from its logits [B, V] and the state [B, H] that produced them."""
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        """The decision for the next token from its distribution at T = 1 and the state [B, H] that produced it."""
         raise NotImplementedError
 
     def observe(self, drawn: Drawn, state: State) -> Mapping[str, Tensor]:
@@ -181,12 +183,18 @@ class Policy:
 
 
 def checked(decision: Decision, rows: Sequence[Row], position: int) -> Decision:
-    """The decision itself; PlaygroundError when a temperature is not finite or below 0: nothing is drawn from it."""
-    bad = ~(torch.isfinite(decision.temperature) & (decision.temperature >= 0))
-    if bad.any():
-        row = int(bad.nonzero()[0, 0])
-        raise PlaygroundError(
-            f"Policy {rows[row].spec.short!r} chose the temperature {float(decision.temperature[row])} at token {position}; "
-            f"a temperature must be a finite number of at least 0, so choose another policy or checkpoint."
-        )
-    return decision
+    """The decision, its temperatures rounded to the nine digits that are recorded.
+
+    PlaygroundError when one is not finite or below 0: nothing is drawn from it.
+    """
+    found = decision.temperature.tolist()
+    for row, heat in zip(rows, found, strict=True):
+        if not 0 <= heat < math.inf:
+            raise PlaygroundError(
+                f"Policy {row.spec.short!r} chose the temperature {heat} at token {position}; "
+                f"a temperature must be a finite number of at least 0, so choose another policy or checkpoint."
+            )
+    rounded = [nine_digits(heat) for heat in found]
+    if rounded == found:
+        return decision
+    return replace(decision, temperature=torch.tensor(rounded, dtype=torch.float64))

@@ -11,9 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
-from playground.decoding.sampling import entropy
 
 BASE = 0.8
 
@@ -23,8 +23,8 @@ class EntropyDynamicTemperature(Policy):
         self._t0 = torch.tensor([float(row.spec.values["t0"]) for row in rows], dtype=torch.float64)
         self._theta = torch.tensor([float(row.spec.values["theta"]) for row in rows], dtype=torch.float64)
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        h = entropy(torch.log_softmax(logits, dim=-1)).clamp(min=torch.finfo(torch.float64).tiny)
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        h = now.entropy.clamp(min=torch.finfo(torch.float64).tiny)
         return Decision(self._t0 * BASE ** (self._theta / h))
 
 

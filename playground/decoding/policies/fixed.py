@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 
@@ -13,7 +14,7 @@ class Fixed(Policy):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
         self._temperature = torch.tensor([float(row.spec.values["temperature"]) for row in rows], dtype=torch.float64)
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         return Decision(self._temperature)
 
 

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
-from playground.decoding.sampling import entropy
 from playground.decoding.trace import TokenStep
 
 
@@ -28,8 +28,8 @@ class Forking(Policy):
         self._values = [row.spec.values for row in rows]
         self._seen: list[list[float]] = [[] for _ in rows]
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        entropies = entropy(torch.log_softmax(logits, dim=-1))
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        entropies = now.entropy
         for seen, h in zip(self._seen, entropies.tolist(), strict=True):
             seen.append(h)
         threshold = torch.tensor([self._threshold(b) for b in range(len(self._values))], dtype=torch.float64)

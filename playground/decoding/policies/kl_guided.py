@@ -11,9 +11,12 @@ sigma = 0 switches the guidance off (T = t0).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import LN2, Distribution, row_sums
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind
 
@@ -27,18 +30,20 @@ class KLGuided(Policy):
         self._t0 = torch.tensor([float(row.spec.values["t0"]) for row in rows], dtype=torch.float64)
         self._sigma = torch.tensor([float(row.spec.values["sigma"]) for row in rows], dtype=torch.float64)
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        assert state.source_free_logits is not None
-        kl = divergence(logits, state.source_free_logits)
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        assert state.source_free is not None
+        kl = divergence(now, state.source_free)
         off = self._sigma == 0
         temperature = torch.where(off, self._t0, self._t0 * 2 ** (-kl / torch.where(off, 1.0, self._sigma)))
         return Decision(temperature, channel={"kl": kl})
 
 
-def divergence(logits: Tensor, free: Tensor) -> Tensor:
-    """KL [B] in nats of softmax(logits [B, V]) from softmax(free [B, V]), probabilities clipped to [1e-7, 1], at least 0."""
-    p, q = (torch.softmax(x, dim=-1).clamp(CLIP, 1.0) for x in (logits, free))
-    return (p * (p.log() - q.log())).sum(-1).relu()
+def divergence(now: Distribution, free: Distribution) -> Tensor:
+    """KL [B] in nats of `now` from `free`, both at T = 1, probabilities clipped to [1e-7, 1], at least 0."""
+    p, q = (
+        (x.lowered - x.log_total.to(x.lowered.dtype)[:, None]).clamp_(min=math.log(CLIP), max=0.0) for x in (now, free)
+    )
+    return row_sums((p - q).mul_((p / LN2).exp2_())).relu()
 
 
 KIND = PolicyKind(

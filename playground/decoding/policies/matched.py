@@ -20,6 +20,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Donor, Head, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 from playground.errors import PlaygroundError
@@ -36,7 +37,7 @@ class Matched(Policy):
         self.checkpoint = head.id if head else None
         self._temperature = torch.tensor([_constant(row, head, resources) for row in rows], dtype=torch.float64)
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         return Decision(self._temperature)
 
 

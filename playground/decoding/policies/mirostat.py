@@ -30,9 +30,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Drawn, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
-from playground.decoding.sampling import entropy
 from playground.decoding.trace import TokenStep
 
 LN2 = math.log(2)
@@ -51,13 +51,12 @@ class Mirostat(Policy):
         self._surprise = torch.zeros(len(rows), dtype=torch.float64)  # summed over the reply, as the entropy
         self._entropy = torch.zeros(len(rows), dtype=torch.float64)
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        self._cap = math.log2(logits.shape[-1])
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        self._cap = math.log2(now.size)
         self._mu = self._mu.clamp(max=self._cap)
-        logprobs = torch.log_softmax(logits, dim=-1)
-        self._entropy = self._entropy + entropy(logprobs) / LN2
+        self._entropy = self._entropy + now.entropy / LN2
         used = {"mu": self._mu, "reachable_bits": self._entropy / (state.position + 1)}
-        return Decision(torch.ones_like(self._mu), self._keep(logprobs), channel=used)
+        return Decision(torch.ones_like(self._mu), self._keep(now), channel=used)
 
     def observe(self, drawn: Drawn, state: State) -> Mapping[str, Tensor]:
         surprise = 0.0 - self._observed(drawn) / LN2
@@ -65,8 +64,8 @@ class Mirostat(Policy):
         self._mu = (self._mu - self._eta * (surprise - self._tau)).clamp(max=self._cap)
         return {"surprise_bits": surprise, "mean_surprise_bits": self._surprise / (state.position + 1)}
 
-    def _keep(self, logprobs: Tensor) -> Tensor:
-        """The tokens [B, V] that may be drawn at the present mu, from log-probabilities [B, V]."""
+    def _keep(self, now: Distribution) -> Tensor:
+        """The tokens that may be drawn at the present mu, as a mask [B, V]."""
         raise NotImplementedError
 
     def _observed(self, drawn: Drawn) -> Tensor:
@@ -75,28 +74,28 @@ class Mirostat(Policy):
 
 
 class MirostatV1(Mirostat):
-    def _keep(self, logprobs: Tensor) -> Tensor:
-        vocabulary = logprobs.shape[-1]
-        best = logprobs.topk(min(RANKS, vocabulary), dim=-1).values
-        k = truncation(zipf_exponent(best), self._mu, vocabulary)
-        ordered = logprobs.topk(int(k.max()), dim=-1).values
-        return logprobs >= ordered.gather(-1, k[:, None] - 1)  # ties with the k-th stay
+    def _keep(self, now: Distribution) -> Tensor:
+        _, best = now.largest(RANKS)
+        k = truncation(zipf_exponent(best.double()), self._mu, now.size)
+        return now.at_least(now.kth(k))  # ties with the k-th stay
 
     def _observed(self, drawn: Drawn) -> Tensor:
         return drawn.logprob
 
 
 class MirostatV2(Mirostat):
-    def _keep(self, logprobs: Tensor) -> Tensor:
-        keep = -logprobs / LN2 <= self._mu[:, None]
-        return keep.scatter(-1, logprobs.argmax(-1, keepdim=True), True)
+    def _keep(self, now: Distribution) -> Tensor:
+        return now.at_least(now.log_total - self._mu * LN2).scatter_(-1, now.best[:, None], 1.0)
 
     def _observed(self, drawn: Drawn) -> Tensor:
         return drawn.logprob_drawn
 
 
 def zipf_exponent(best: Tensor) -> Tensor:
-    """Least-squares exponent [B] of Zipf's law through the largest log-probabilities [B, m], in falling order."""
+    """Least-squares exponent [B] of Zipf's law through the largest log-probabilities [B, m], in falling order.
+
+    Only their differences count, so that logits do as well.
+    """
     ranks = torch.arange(1, best.shape[-1], dtype=torch.float64)
     t = torch.log1p(1 / ranks).expand(len(best), -1)
     possible = best[:, 1:] > -math.inf  # tokens that a model rules out carry no slope

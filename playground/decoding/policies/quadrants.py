@@ -21,11 +21,10 @@ Departures:
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import LN2, Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind
 
@@ -41,27 +40,14 @@ class Quadrants(Policy):
 
         self._entropy, self._varentropy = column("entropy_bits"), column("varentropy_bits2")
         self._heats = torch.stack([column(name) for name in QUADRANTS], dim=-1)  # [B, 4]
-        self._kept = [int(row.spec.values["kept"]) for row in rows]
+        self._kept = column("kept").long()
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        h, w = surprise_moments(torch.log_softmax(logits, dim=-1))
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        h, w = now.entropy / LN2, now.varentropy / LN2**2
         quadrant = 2 * (h > self._entropy).long() + (w > self._varentropy).long()
-        keep = torch.stack([_best(row, k) for row, k in zip(logits, self._kept, strict=True)])
+        kept = torch.where(self._kept > 0, self._kept, now.size).clamp(max=now.size)
+        keep = now.at_least(now.kth(kept))  # ties with the last stay
         return Decision(self._heats.gather(-1, quadrant[:, None])[:, 0], keep, channel={"varentropy": w})
-
-
-def surprise_moments(logprobs: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean [B] in bits and the variance [B] in bits² of the surprise under log-probabilities [B, V] in nats."""
-    probs, surprise = logprobs.exp(), -logprobs.clamp(min=-1e4) / math.log(2)  # 0 · ∞ counts as nothing
-    h = (probs * surprise).sum(-1)
-    return h, (probs * (surprise - h[:, None]).square()).sum(-1)
-
-
-def _best(logits: Tensor, k: int) -> Tensor:
-    """Whether each of logits [V] is among the k largest, ties with the k-th included; all of them for k = 0."""
-    if not k:
-        return torch.ones_like(logits, dtype=torch.bool)
-    return logits >= logits.topk(min(k, len(logits))).values[-1]
 
 
 KIND = PolicyKind(

@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 
@@ -26,7 +27,7 @@ class RandomTemperature(Policy):
         self._once = torch.tensor([row.spec.values["per"] == "reply" for row in rows])
         self._index: Tensor | None = None
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         drawn = (state.uniforms() * len(GRID)).long()
         self._index = drawn if self._index is None else torch.where(self._once, self._index, drawn)
         rows = len(drawn)

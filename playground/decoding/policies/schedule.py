@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind, Value
 
@@ -24,7 +25,7 @@ class Schedule(Policy):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
         self._values = [row.spec.values for row in rows]
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         heats = [_at(values, state.position, state.length) for values in self._values]
         return Decision(torch.tensor(heats, dtype=torch.float64))
 

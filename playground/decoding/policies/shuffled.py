@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Head, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 from playground.decoding.sampling import invert_cdf, uniform
@@ -25,7 +26,7 @@ class Shuffled(Policy):
         head = resources.head(name) if any(not row.spec.values["of"] for row in rows) else None
         self._sources = [_source(row, head, resources) for row in rows]
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         temperatures = [source.at(state.position) for source in self._sources]
         return Decision(torch.tensor(temperatures, dtype=torch.float64))
 

@@ -13,8 +13,8 @@ at T = 1 has the median 2.04 and the mean 2.24 nats. About a third of the tokens
 to 2 nats below T = 1.2.
 
 The root is bracketed by [low, high] and found by Newton's method in ln T on ln H, with dH / d ln T = Var_p(h / T), and by
-bisection wherever Newton leaves the bracket or did not halve the miss; the bounds are tried only where it points beyond them. Rows are solved one by one, so that no figure
-depends on how many stand beside it.
+bisection wherever Newton leaves the bracket or did not halve the miss; the bounds are tried only where it points beyond
+them. All rows are tried at once, each at its own T, and one that has arrived stays, so that no figure depends on the others.
 """
 
 from __future__ import annotations
@@ -25,46 +25,81 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
 from playground.decoding.trace import TokenStep
 from playground.errors import PlaygroundError
 
-TOLERANCE = 1e-12  # nats
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-7}  # nats, by the precision of the logits
+CLIPPED = 1e-6  # nats: a smaller miss is rounding
 
 
 class TargetEntropy(Policy):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
-        self._knobs = [tuple(float(row.spec.values[name]) for name in ("nats", "low", "high")) for row in rows]
-        if any(low > high for _, low, high in self._knobs):
+        self._target, self._low, self._high = (
+            torch.tensor([float(row.spec.values[name]) for row in rows], dtype=torch.float64)
+            for name in ("nats", "low", "high")
+        )
+        if (self._low > self._high).any():
             raise PlaygroundError("`low` must be at most `high` in 'target-entropy'; raise `high` or lower `low`.")
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        solved = [solve(row, *knobs) for row, knobs in zip(logits, self._knobs, strict=True)]
-        temperature, reached = torch.tensor(solved, dtype=torch.float64).T
-        gap = (reached - torch.tensor([nats for nats, _, _ in self._knobs])).round(decimals=9) + 0.0
-        return Decision(temperature, channel={"clipped": -gap.sign() + 0.0, "entropy_gap": gap})
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        temperature, reached = solve_rows(now, self._target, self._low, self._high)
+        gap = reached - self._target
+        clipped = torch.where(gap.abs() > CLIPPED, -gap.sign(), 0.0) + 0.0
+        return Decision(temperature, channel={"clipped": clipped, "entropy_gap": torch.where(clipped == 0, 0.0, gap)})
+
+
+def solve_rows(now: Distribution, target: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The T [B] in [low, high] at which the entropy is nearest `target` nats, and that entropy, each [B].
+
+    Every row goes its own way and stays where it has arrived while others still move.
+    """
+    rows = [_Search(*knobs) for knobs in zip(target.tolist(), low.tolist(), high.tolist(), strict=True)]
+    tolerance = TOLERANCE[now.weights.dtype]
+    while True:
+        temperature = torch.tensor([row.at for row in rows], dtype=torch.float64)
+        heated = now.tempered(temperature)
+        found = zip(rows, heated.entropy.tolist(), heated.varentropy.tolist(), strict=True)
+        moved = [row.moves(h, slope, tolerance) for row, h, slope in found]
+        if not any(moved):
+            return temperature, heated.entropy
 
 
 def solve(logits: Tensor, target: float, low: float, high: float) -> tuple[float, float]:
-    """The T in [low, high] at which the entropy of logits [V] is nearest `target` nats, and that entropy."""
-    lowered = (logits - logits.max()).clamp(min=-1e8)  # −inf · 0 would be NaN
-    a, b, tried, miss = low, high, set[float](), math.inf
-    at = min(max(1.0, low), high)
-    while at not in tried:
-        tried.add(at)
-        h, slope = entropy_at(lowered, at)
-        before, miss = miss, abs(h - target)
-        if miss <= TOLERANCE or (h < target and at == high) or (h > target and at == low):
-            break
-        a, b = (at, b) if h < target else (a, at)
-        wanted = _newton(at, h, slope, target)
+    """`solve_rows` of logits [V] alone."""
+    knobs = (torch.tensor([knob], dtype=torch.float64) for knob in (target, low, high))
+    temperature, reached = solve_rows(Distribution(logits[None]), *knobs)
+    return float(temperature), float(reached)
+
+
+class _Search:
+    """The search of one row: where it is, the bracket around the root, and what was tried."""
+
+    def __init__(self, target: float, low: float, high: float) -> None:
+        self.target, self.low, self.high = target, low, high
+        self.at = min(max(1.0, low), high)
+        self._bracket, self._tried, self._miss = (low, high), {self.at}, math.inf
+
+    def moves(self, h: float, slope: float, tolerance: float) -> bool:
+        """Goes on from the entropy and dH / d ln T found where it is; False where it has arrived."""
+        before, self._miss = self._miss, abs(h - self.target)
+        cold = h < self.target
+        if self._miss <= tolerance or self.at == (self.high if cold else self.low):
+            return False
+        a, b = self._bracket = (self.at, self._bracket[1]) if cold else (self._bracket[0], self.at)
+        wanted = _newton(self.at, h, slope, self.target)
         if wanted <= a or wanted >= b:
-            at = a if wanted <= a else b
-            at = at if at not in tried else math.sqrt(a * b)
-        else:
-            at = wanted if miss <= before / 2 else math.sqrt(a * b)
-    return at, h
+            wanted = a if wanted <= a else b
+            wanted = wanted if wanted not in self._tried else math.sqrt(a * b)
+        elif self._miss > before / 2:
+            wanted = math.sqrt(a * b)
+        if wanted in self._tried:
+            return False
+        self._tried.add(wanted)
+        self.at = wanted
+        return True
 
 
 def _newton(at: float, h: float, slope: float, target: float) -> float:
@@ -74,15 +109,6 @@ def _newton(at: float, h: float, slope: float, target: float) -> float:
         if abs(step) < 700:
             return at * math.exp(step)
     return math.inf if h < target else 0.0
-
-
-def entropy_at(lowered: Tensor, temperature: float) -> tuple[float, float]:
-    """H in nats of softmax(lowered / T) and dH / d ln T, for lowered [V] = logits − their maximum and T > 0."""
-    x = lowered / temperature
-    weights = x.exp()
-    total = weights.sum()
-    mean = torch.dot(weights, x) / total
-    return float(total.log() - mean), float(torch.dot(weights, x.sub_(mean).square_()) / total)
 
 
 def clips(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:

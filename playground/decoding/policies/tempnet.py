@@ -15,9 +15,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind
-from playground.decoding.policies.target_entropy import entropy_at
 from playground.decoding.trace import nine_digits
 from playground.errors import PlaygroundError
 
@@ -36,19 +36,16 @@ class TempNetPolicy(Policy):
         if (self._low > self._high).any():
             raise PlaygroundError("`low` must be at most `high` in 'tempnet'; raise `high` or lower `low`.")
 
-    def decide(self, logits: Tensor, hidden: Tensor, state: State) -> Decision:
-        predicted = self._network(logits, hidden)  # [B]
+    def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
+        predicted = self._network(now.logits, hidden)  # [B]
         if not torch.isfinite(predicted).all():
             raise PlaygroundError(
                 f"Checkpoint {self.checkpoint} predicted NaN for the temperature; choose another checkpoint or "
                 f"'target-entropy'."
             )
-        temperature = torch.minimum(torch.maximum(predicted, self._low), self._high)
-        reached = [
-            entropy_at(row - row.max(), nine_digits(t))[0] for row, t in zip(logits, temperature.tolist(), strict=True)
-        ]
-        gap = torch.tensor(reached, dtype=torch.float64) - self._target
-        return Decision(temperature, channel={"entropy_gap": gap})
+        clipped = torch.minimum(torch.maximum(predicted, self._low), self._high).tolist()
+        temperature = torch.tensor([nine_digits(t) for t in clipped], dtype=torch.float64)
+        return Decision(temperature, channel={"entropy_gap": now.tempered(temperature).entropy - self._target})
 
 
 def kind(default_checkpoint: str) -> PolicyKind:
