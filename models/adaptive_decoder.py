@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import ModelError
+from models.rowwise import row_by_row
 from models.standardised import StandardisedHead
 
 HIDDEN = 256
@@ -53,13 +54,14 @@ class AdaptiveDecoder(StandardisedHead):
 
 
 class Head:
-    """An AdaptiveDecoder made ready for decoding: float64, no gradients, refusing what is not a number.
+    """An AdaptiveDecoder made ready for decoding, in place: float64, row by row, no gradients, refusing what is not a number.
 
     A policy calls it; it knows nothing of policies. `name` appears in the refusals.
     """
 
     def __init__(self, decoder: AdaptiveDecoder, name: str = "untrained") -> None:
-        self.decoder = decoder.double().eval().requires_grad_(False)
+        self.decoder = row_by_row(decoder)
+        self.hidden_size = decoder.hidden_size
         self.name = name
 
     @torch.no_grad()
@@ -68,18 +70,16 @@ class Head:
 
         Raises ModelError where a state or a result is NaN or infinite, or the states have another size.
         """
-        if hidden.shape[-1] != self.decoder.hidden_size:
+        if hidden.shape[-1] != self.hidden_size:
             raise ModelError(
-                f"Checkpoint {self.name!r} reads hidden states of size {self.decoder.hidden_size}, "
+                f"Checkpoint {self.name!r} reads hidden states of size {self.hidden_size}, "
                 f"but the loaded model gives {hidden.shape[-1]}; choose a checkpoint listed for this model."
             )
         if not torch.isfinite(hidden).all():
             raise ModelError(
                 "The model's hidden state holds NaN or infinity, so no temperature can be predicted; use a fixed temperature."
             )
-        # One row at a time: the product of one row does not depend on the rows beside it, to the last bit.
-        rows = [self.decoder(row) for row in hidden.cpu().double().split(1)]  # B times [1, K]
-        logprobs = torch.cat(rows)  # [B, K]
+        logprobs: Tensor = self.decoder(hidden.cpu())  # [B, K]
         if not torch.isfinite(logprobs).all():
             raise ModelError(
                 f"Checkpoint {self.name!r} predicted NaN for the temperature; choose another checkpoint or train it again."

@@ -26,6 +26,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from models.rowwise import row_length
+
 WIDTH = 256
 LOW, HIGH = 0.01, 2.0  # the bounds while training
 
@@ -48,13 +50,13 @@ class TempNet(nn.Module):
 
     def forward(self, logits: Tensor, hidden: Tensor) -> Tensor:
         """Temperatures [N] in (low, high) for logits [N, V] and the states [N, H] they came from."""
-        return self.temperature(self.first(self.inputs(logits, hidden)))
+        return self.temperature(self.first(self.inputs(logits, hidden).to(self.first.weight.dtype)))
 
     def inputs(self, logits: Tensor, hidden: Tensor) -> Tensor:
         """What the first layer reads: [N, V] in the full form, [N, H + 1] in the folded one."""
         top = logits.amax(-1, keepdim=True)  # [N, 1]
         lowered = logits - top  # [N, V]
-        length = lowered.norm(dim=-1, keepdim=True)  # [N, 1]
+        length = row_length(lowered).to(lowered.dtype)  # [N, 1]
         return lowered / length.clamp_min(tiny(length)) if self.full else folded_inputs(hidden, top, length)
 
     def temperature(self, first: Tensor) -> Tensor:

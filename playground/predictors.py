@@ -15,6 +15,7 @@ from models.kinds import GRID_KINDS
 from models.language_model import LanguageModel
 from models.loading import load_language_model
 from models.pairing import same_tokenizer
+from models.rowwise import row_by_row
 from models.tuned_lens import with_lens
 from playground.config import Settings
 from playground.decoding.policies.base import Head, Predictor
@@ -61,9 +62,7 @@ class Predictors:
 
     def _predictor(self, name: str, kind: str) -> Predictor:
         checkpoint = self._get(name, (kind,))
-        return Predictor(
-            checkpoint.id, kind, _row_by_row(checkpoints.load(checkpoint).double()), checkpoint.meta.settings
-        )
+        return Predictor(checkpoint.id, kind, _row_by_row(checkpoints.load(checkpoint)), checkpoint.meta.settings)
 
     def _small_model(self, name: str) -> LanguageModel:
         """The model of --small-model, or the first layers of the large one with the lens called `name`."""
@@ -86,11 +85,12 @@ class Predictors:
 
 
 def _row_by_row(module: nn.Module) -> Callable[..., Tensor]:
-    """The module over the rows one at a time: a row then does not depend on the rows beside it, to the last bit."""
+    """The module as a policy calls it: a row does not depend on the rows beside it, to the last bit."""
+    rows = row_by_row(module)
 
     @torch.no_grad()
     def call(*inputs: Tensor) -> Tensor:
-        rows = zip(*(x.cpu().double().split(1) for x in inputs), strict=True)
-        return torch.cat([module(*row) for row in rows])
+        found: Tensor = rows(*(x.cpu() for x in inputs))
+        return found
 
     return call

@@ -1,0 +1,41 @@
+"""Small networks whose figures for a row do not depend on the rows beside it, to the last bit.
+
+A matrix product rounds a row differently by how many rows it is multiplied with. One product a row, all in one call
+(`bmm`), does not; decoding evaluates every learned predictor so. Shapes: N rows, I inputs, O outputs.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+BLOCK = 256
+
+
+class RowLinear(nn.Module):
+    """A linear layer of [N, I] with the weights of another."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        products: Tensor = torch.bmm(x[:, None], self.weight.T.expand(len(x), -1, -1))[:, 0]  # [N, O]
+        return products + self.bias
+
+
+def row_by_row(module: nn.Module) -> nn.Module:
+    """The module for decoding, in place: every linear layer row by row, in float64, no gradients."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, RowLinear(child))
+    return module.double().eval().requires_grad_(False)
+
+
+def row_length(x: Tensor) -> Tensor:
+    """The Euclidean length [N, 1] of x [N, I] in float64; a plain sum splits a single long row among threads."""
+    whole = x.shape[-1] // BLOCK * BLOCK
+    squares = x * x
+    blocks = squares[:, :whole].reshape(len(x), -1, BLOCK).sum(-1).double().sum(-1, keepdim=True)
+    return (blocks + squares[:, whole:].double().sum(-1, keepdim=True)).sqrt()
