@@ -36,7 +36,7 @@ VOTER, NOTICE = "voter", "benchmark"
 
 
 def run(asked: Asked) -> Result:
-    votes, tokens = asked.size(100, 10), asked.size(128, 32)
+    votes, tokens = asked.size(100, 5), asked.size(128, 32)
     parts = load_parts(asked.settings)
     learned = "adaptive-token" if parts.heads else "edt"
     a, b = parts.generate(Request(PROMPT, max_tokens=tokens), ["fixed:temperature=0.7", learned])

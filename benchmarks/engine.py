@@ -19,7 +19,7 @@ from benchmarks.measure.result import Result, Table, Value, target
 from benchmarks.measure.rounds import LEAST, Spread, in_turns, ratios
 from benchmarks.measure.weights import gguf_of, weight_bytes
 from benchmarks.yardsticks.bare_loop import greedy, seconds_a_step
-from benchmarks.yardsticks.llama_cpp import MISSING, LlamaCpp
+from benchmarks.yardsticks.llama_cpp import LlamaCpp, Unavailable
 from benchmarks.yardsticks.transformers_generate import Generate
 from playground.parts import Parts, load_parts
 
@@ -70,21 +70,21 @@ def _sides(
         sides[dtype] = lambda number, plain=plain: plain.reply(  # type: ignore[misc]
             prompt_of(number), slow_tokens, TEMPERATURE, number
         )
-    server, note = _llama(asked)
+    server, note = llama_cpp(asked)
     if server is not None:
         for lanes in LANES:
             sides[f"{lanes} llama.cpp"] = partial(_slots, server, parts, lanes, tokens)
     return sides, server, [note]
 
 
-def _llama(asked: Asked) -> tuple[LlamaCpp | None, str]:
+def llama_cpp(asked: Asked) -> tuple[LlamaCpp | None, str]:
     gguf = gguf_of(asked.settings)
     if gguf is None:
         return None, "llama.cpp was not measured: it reads GGUF files, and this model is none."
     try:
         server = LlamaCpp(gguf, LANES, torch.get_num_threads())
-    except RuntimeError:
-        return None, MISSING
+    except Unavailable as error:
+        return None, str(error)
     return server, f"llama.cpp: {server.build}."
 
 

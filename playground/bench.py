@@ -44,9 +44,9 @@ def run(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
     settings = settings_from(vars(flags), environment)
     out = _opened(flags.json)
     try:
-        for name in flags.names or known:
+        for place, name in enumerate(flags.names or known):
             result = importlib.import_module(f"benchmarks.{name}").run(Asked(settings, flags.quick))
-            print(f"{result.text()}\n\n{result.line()}\n", flush=True)
+            print(*[""] * bool(place), result.text(), "", result.line(), sep="\n", flush=True)
             if out is not None:
                 print(result.line(), file=out, flush=True)
     finally:

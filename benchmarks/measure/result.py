@@ -45,7 +45,7 @@ class Result:
         return "\n\n".join([f"{self.benchmark}: {how}", *(table.text() for table in self.tables), *self.notes])
 
     def line(self) -> str:
-        """One line of JSON (benchmark/1): every row of every table with all its digits."""
+        """One line of JSON (benchmark/1): every row of every table, six significant digits."""
         record: dict[str, Any] = {
             "format": FORMAT,
             "benchmark": self.benchmark,
@@ -76,4 +76,11 @@ def _shown(value: Value, form: str) -> str:
 
 
 def _plain(row: Mapping[str, Value]) -> dict[str, Any]:
-    return {name: asdict(value) if isinstance(value, Spread) else value for name, value in row.items()}
+    return {name: _rounded(value) for name, value in row.items()}
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits, more than any measurement here has."""
+    if isinstance(value, Spread):
+        return {name: _rounded(number) for name, number in asdict(value).items()}
+    return float(f"{value:.6g}") if isinstance(value, float) else value

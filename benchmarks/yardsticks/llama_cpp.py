@@ -20,15 +20,26 @@ CONTEXT = 2048  # positions a slot
 MISSING = "llama.cpp was not measured: the package xllamacpp is not installed here; `pip install xllamacpp` adds the yardstick."
 
 
+class Unavailable(Exception):
+    """Why the yardstick cannot be measured, in one sentence."""
+
+
 class LlamaCpp:
-    """Servers with these numbers of slots over one GGUF file, `threads` threads each; they work one at a time."""
+    """Servers with these numbers of slots over one GGUF file, `threads` threads each; they work one at a time.
+
+    Raises Unavailable where the package is missing or the file cannot be served.
+    """
 
     def __init__(self, gguf: Path, slots: Sequence[int], threads: int) -> None:
         command = [sys.executable, __file__, str(gguf), ",".join(map(str, slots)), str(threads)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
-        self.build = str(self._answer()["build"])
+        try:
+            self.build = str(self._answer()["build"])  # what it says once it is ready
+        except Unavailable:
+            self.close()
+            raise
 
     def replies(self, slots: int, prompt: Sequence[int], tokens: int, temperature: float, seed: int) -> dict[str, Any]:
         """One reply a slot, all asked for at once, timed in the server's process."""
@@ -39,21 +50,26 @@ class LlamaCpp:
         return self._answer()
 
     def close(self) -> None:
-        self._process.terminate()
-        self._process.wait()
+        with self._process as process:  # closes the pipes and waits
+            process.terminate()
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             if line.startswith('{"'):
                 answer: dict[str, Any] = json.loads(line)
+                if "missing" in answer:
+                    raise Unavailable(MISSING)
                 return answer
-        raise RuntimeError("the llama.cpp process ended")
+        raise Unavailable(f"llama.cpp was not measured: its process ended with {self._process.wait()}.")
 
 
 def _serve(gguf: str, slots: Sequence[int], threads: int) -> None:
-    import xllamacpp
-
+    try:
+        import xllamacpp
+    except ImportError:
+        print(json.dumps({"missing": "xllamacpp"}), flush=True)
+        return
     servers = {count: _server(xllamacpp, gguf, count, threads) for count in slots}
     version, system = xllamacpp.__version__, " ".join(xllamacpp.get_system_info().split())
     print(json.dumps({"build": f"xllamacpp {version}, {system}"}), flush=True)
