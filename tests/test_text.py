@@ -89,6 +89,23 @@ def test_a_blank_that_the_tokenizer_drops_at_a_beginning_is_kept_inside_a_reply(
     assert pieces_of(decode, [2, 3], context=[0, 1]) == [" a", " time", ""]
 
 
+def test_a_remembered_text_of_a_token_saves_every_second_decode(tiny: TinyLM) -> None:
+    decoded: list[list[int]] = []
+
+    def decode(ids: Sequence[int]) -> str:
+        decoded.append(list(ids))
+        return tiny.decode(ids)
+
+    ids = list("naïve 東京 🙂!".encode())
+    remembering = TextPieces(decode, text_of=tiny.token_text)
+    assert [remembering.push(i) for i in ids] == pieces_of(tiny.decode, ids)[:-1]
+    characters = sum(len(piece) > 0 for piece in pieces_of(tiny.decode, ids))
+    wide = sum(1 for c in "naïve 東京 🙂!" if len(c.encode()) > 1)
+    assert len(decoded) == len(ids) + wide  # one a token, and one more where a character had several
+    assert characters > 2 * wide
+    assert max(map(len, decoded)) <= 8
+
+
 def test_a_copy_goes_its_own_way(tiny: TinyLM) -> None:
     first = TextPieces(tiny.decode)
     assert first.push(0xC3) == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -39,20 +39,24 @@ class Lane:
             self.stop = "end"
         else:
             text = self.pieces.push(step.token_id)
-            self.tail = (self.tail + text)[-sum(map(len, self.stops)) - len(text) :] if self.stops else ""
-            if any(stop in self.tail for stop in self.stops):
+            if self.stops and self._stopped(text):
                 self.stop = "stop_string"
             elif len(self.steps) + 1 >= self.length:
                 self.stop = "length"
-            step = replace(step, text=text + (self.pieces.flush() if self.stop else ""))
+            step = step.with_text(text + self.pieces.flush() if self.stop else text)
         self.steps.append(step)
         self.seconds = time.perf_counter() - self.began
         return LaneStep(self.index, step)
 
+    def _stopped(self, text: str) -> bool:
+        """Whether these further characters complete a stop string."""
+        self.tail = (self.tail + text)[-sum(map(len, self.stops)) - len(text) :]
+        return any(stop in self.tail for stop in self.stops)
+
     def _give_back(self, held: str) -> None:
         """A reply that ends inside a character: what was held back belongs to the token that began it."""
         if held and self.steps:
-            self.steps[-1] = replace(self.steps[-1], text=self.steps[-1].text + held)
+            self.steps[-1] = self.steps[-1].with_text(self.steps[-1].text + held)
 
     def finished(self, prefill_seconds: float) -> Trace:
         """The lane's trace. Timings are of the whole batch: lanes that run together share the clock."""

@@ -94,7 +94,8 @@ class Session:
     def pieces(self) -> TextPieces:
         """The incremental decoder of one reply."""
         prefill = self.request.prefill
-        return TextPieces(self.model.decode, self.model.encode_text(prefill) if prefill else [])
+        context = self.model.encode_text(prefill) if prefill else []
+        return TextPieces(self.model.decode, context, self.model.token_text)
 
     def lane(self, index: int, row: Row) -> Lane:
         header = Trace(

@@ -13,12 +13,18 @@ class TextPieces:
 
     A piece is held back while the text ends inside a multi-byte character; the token that completes it gets the whole
     character. Each decode looks only at a window that starts at the last clean boundary but one.
-    `context` are the ids the reply continues (a prefill), which keeps the blank before the first word. `copy.copy` makes
-    a decoder that goes its own way.
+    `context` are the ids the reply continues (a prefill), which keeps the blank before the first word. `text_of` is
+    `decode` of one token where a caller remembers that: a token then costs one decode instead of two. `copy.copy` makes a
+    decoder that goes its own way.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], context: Sequence[int] = ()) -> None:
-        self._decode = decode
+    def __init__(
+        self,
+        decode: Callable[[Sequence[int]], str],
+        context: Sequence[int] = (),
+        text_of: Callable[[int], str] | None = None,
+    ) -> None:
+        self._decode, self._text_of = decode, text_of
         self._window = list(context[-LONGEST_CHARACTER - 1 :])
         self._shown = decode(self._window) if self._window else ""
         self._boundary = len(self._window)
@@ -37,5 +43,8 @@ class TextPieces:
         piece = text[len(self._shown) :]
         self._window = self._window[self._boundary :]
         self._boundary = len(self._window)
-        self._shown = self._decode(self._window)
+        if self._text_of is not None and self._boundary == 1:
+            self._shown = self._text_of(self._window[0])
+        else:
+            self._shown = self._decode(self._window)
         return piece

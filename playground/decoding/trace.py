@@ -90,6 +90,24 @@ class TokenStep:
     alternatives: tuple[Alternative, ...]
     channel: Mapping[str, float] = field(default_factory=dict)
 
+    def with_text(self, text: str) -> TokenStep:
+        """This step with its characters, known once it is certain where the reply ends."""
+        return TokenStep(
+            self.position,
+            self.token_id,
+            text,
+            self.temperature,
+            self.grid_index,
+            self.grid_logprob,
+            self.grid_probs,
+            self.entropy,
+            self.entropy_after,
+            self.logprob,
+            self.logprob_drawn,
+            self.alternatives,
+            self.channel,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:
