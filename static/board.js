@@ -40,10 +40,14 @@ function turn() {
   const began = performance.now();
   frame = 0;
   resting = true;
-  for (const value of inbox.splice(0)) apply(JSON.parse(value), false);
-  const more = draw(PER_FRAME);
-  if (!more && state.closing) finish(state.closing);
-  setTimeout(() => setTimeout(rest, performance.now() - began, more), 0);
+  let more = false;
+  try {
+    for (const value of inbox.splice(0)) apply(JSON.parse(value), false);
+    more = draw(PER_FRAME);
+    if (!more && state.closing) finish(state.closing);
+  } finally {
+    setTimeout(() => setTimeout(rest, performance.now() - began, more), 0);
+  }
 }
 
 function rest(more) {

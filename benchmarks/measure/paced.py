@@ -26,7 +26,29 @@ from playground.decoding.trace import (
 from playground.feedback.store import Store
 
 SPECS = ("mirostat-v2", "target-entropy", "edt", "fixed:temperature=0.7")
-PIECES = " the, and. of\n to; light\n\n keeper é ship “s” ing <b> 東京 \\n ly ☀ counts $ {a} lamp’ 🙂".split(" ")
+PIECES = [
+    "",
+    "the,",
+    "and.",
+    "of\n",
+    "to;",
+    "light\n\n",
+    "keeper",
+    "é",
+    "ship",
+    "“s”",
+    "ing",
+    "<b>",
+    "東京",
+    "\\n",
+    "ly",
+    "☀",
+    "counts",
+    "$",
+    "{a}",
+    "lamp’",
+    "🙂",
+]
 SHOWN = 5
 
 
