@@ -24,11 +24,12 @@ FIXED = "fixed:temperature=0.7"
 
 @dataclass(frozen=True)
 class Timed:
-    """Tokens made, and the seconds of the whole request and of its decoding alone."""
+    """Tokens made, the seconds of the whole request, of its decoding alone, and of all threads' work on it."""
 
     tokens: int
     seconds: float
     decode_seconds: float
+    processor_seconds: float
 
     @property
     def rate(self) -> float:
@@ -39,6 +40,11 @@ class Timed:
     def decode_rate(self) -> float:
         """Tokens a second without reading the prompt."""
         return self.tokens / self.decode_seconds
+
+    @property
+    def processor_rate(self) -> float:
+        """Tokens a second of processor time, which other programs on the machine disturb least."""
+        return self.tokens / self.processor_seconds
 
 
 def prompt_of(number: int) -> str:
@@ -54,8 +60,8 @@ def endless(parts: Parts) -> Parts:
 
 def decode(parts: Parts, specs: Sequence[str], tokens: int, number: int) -> Timed:
     """One request with a lane a spec, through the same door as the page's."""
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     traces = parts.generate(Request(prompt_of(number), seed=number, max_tokens=tokens), specs)
-    seconds = time.perf_counter() - began
+    seconds, work = time.perf_counter() - began, time.process_time() - worked
     made = sum(len(trace.steps) for trace in traces)
-    return Timed(made, seconds, max(trace.timings["decode_seconds"] for trace in traces))
+    return Timed(made, seconds, max(trace.timings["decode_seconds"] for trace in traces), work)

@@ -12,7 +12,7 @@ from playground.decoding.model import Model
 
 def greedy(model: Model, prompt: str, rows: int, tokens: int) -> Timed:
     """`tokens` tokens of every row, the most probable each; the rows are padded as the engine pads its lanes."""
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     output, cache = model.prefill(model.encode_chat(prompt, None, ""))
     cache = model.expand(cache, model.rows_for(rows))
     drawn = output.logits.argmax(-1).expand(model.rows_for(rows))
@@ -20,7 +20,7 @@ def greedy(model: Model, prompt: str, rows: int, tokens: int) -> Timed:
     for _ in range(tokens - 1):
         drawn = model.step(drawn, cache).logits.argmax(-1)
     done = time.perf_counter()
-    return Timed(rows * tokens, done - began, done - read)
+    return Timed(rows * tokens, done - began, done - read, time.process_time() - worked)
 
 
 def seconds_a_step(model: Model, prompt: str, rows: int, steps: int) -> float:

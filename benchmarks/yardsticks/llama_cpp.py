@@ -2,7 +2,8 @@
 
 Needs the package xllamacpp (`pip install xllamacpp`), which the app does not. The process reads one JSON object a line
 and answers each with one: {"slots", "prompt": [ids], "tokens", "temperature", "seed"} → {"tokens", "seconds",
-"decode_seconds"}. Sampling is by temperature alone over the whole vocabulary, and the end token is ignored.
+"decode_seconds", "processor_seconds"}. Sampling is by temperature alone over the whole vocabulary, and the end token is
+ignored.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ CONTEXT = 2048  # positions a slot
 MISSING = "llama.cpp was not measured: the package xllamacpp is not installed here; `pip install xllamacpp` adds the yardstick."
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """Why the yardstick cannot be measured, in one sentence."""
 
 
 class LlamaCpp:
     """Servers with these numbers of slots over one GGUF file, `threads` threads each; they work one at a time.
 
-    Raises Unavailable where the package is missing or the file cannot be served.
+    Raises UnavailableError where the package is missing or the file cannot be served.
     """
 
     def __init__(self, gguf: Path, slots: Sequence[int], threads: int) -> None:
@@ -37,7 +38,7 @@ class LlamaCpp:
         )
         try:
             self.build = str(self._answer()["build"])  # what it says once it is ready
-        except Unavailable:
+        except UnavailableError:
             self.close()
             raise
 
@@ -59,9 +60,9 @@ class LlamaCpp:
             if line.startswith('{"'):
                 answer: dict[str, Any] = json.loads(line)
                 if "missing" in answer:
-                    raise Unavailable(MISSING)
+                    raise UnavailableError(MISSING)
                 return answer
-        raise Unavailable(f"llama.cpp was not measured: its process ended with {self._process.wait()}.")
+        raise UnavailableError(f"llama.cpp was not measured: its process ended with {self._process.wait()}.")
 
 
 def _serve(gguf: str, slots: Sequence[int], threads: int) -> None:
@@ -100,13 +101,14 @@ def _timed(server: Any, asked: dict[str, Any]) -> dict[str, Any]:
         for place in range(asked["slots"])
     ]
     with ThreadPoolExecutor(len(requests)) as pool:
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         replies = list(pool.map(server.handle_completions, requests))
-        seconds = time.perf_counter() - began
+        seconds, work = time.perf_counter() - began, time.process_time() - worked
     return {
         "tokens": sum(reply["usage"]["completion_tokens"] for reply in replies),
         "seconds": seconds,
         "decode_seconds": max(reply["timings"]["predicted_ms"] for reply in replies) / 1000,
+        "processor_seconds": work,
     }
 
 
