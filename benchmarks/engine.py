@@ -142,7 +142,7 @@ def _overhead(found: Rates, learned: str) -> Table:
             work = ratios([timed.processor_seconds for timed in ours], [timed.processor_seconds for timed in alone])
             wanted = target(ratio, most=MOST_OVERHEAD) if spec == learned else {}
             step = Spread.of([1000 * lanes * seconds for seconds in bare])
-            row = {"lanes": lanes, "policy": spec, "time ÷ bare": ratio, "by processor time": work}
+            row: dict[str, Value] = {"lanes": lanes, "policy": spec, "time ÷ bare": ratio, "by processor time": work}
             rows.append({**row, "bare ms a step": step, **wanted})
     columns = {"lanes": "d", "policy": "", "time ÷ bare": ".3f", "by processor time": ".3f", "bare ms a step": ".2f"}
     columns |= {"target": "", "met": ""}
