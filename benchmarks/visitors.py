@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from benchmarks.measure.asked import Asked
 from benchmarks.measure.lanes import FIXED, endless, prompt_of
@@ -60,10 +61,12 @@ class Visit:
 
 @dataclass(frozen=True)
 class Round:
-    """What one round found: tokens a second alone and together, the shares, the newcomer's delay, lanes that changed."""
+    """What one round found: tokens a second alone and together, tokens a second of processor time together over alone,
+    the shares, the newcomer's delay, lanes that changed."""
 
     alone: float
     together: float
+    by_work: float
     shares: list[float]
     delay: float
     changed: int
@@ -87,9 +90,9 @@ def run(asked: Asked) -> Result:
             rounds.append(_round(parts, tokens, alone, number))
             asked.progress(f"{parts.language_model.precision}: round {number + 1} of {LEAST}")
         rows.append(_row(parts, rounds, least))
-    columns = {"precision": "", "one tokens/s": ".0f", "eight tokens/s": ".0f", "eight ÷ one": ".2f", "target": ""}
-    columns |= {"met": "", "lowest share": ".2f", "share met": "", "newcomer's steps": ".0f", "steps met": ""}
-    columns |= {"lanes changed": "d"}
+    columns = {"precision": "", "one tokens/s": ".0f", "eight tokens/s": ".0f", "eight ÷ one": ".2f"}
+    columns |= {"by processor time": ".2f", "target": "", "met": "", "lowest share": ".2f", "share met": ""}
+    columns |= {"newcomer's steps": ".0f", "steps met": "", "lanes changed": "d"}
     how = conditions(
         model=model, rounds=LEAST, visitors=VISITORS, lanes_each=len(SPECS), tokens_a_lane=tokens, also_alone=alone
     )
@@ -104,21 +107,21 @@ def _round(parts: Parts, tokens: int, some: int, number: int) -> Round:
     requests = [
         Request(prompt_of(VISITORS * number + visitor), seed=visitor, max_tokens=tokens) for visitor in range(VISITORS)
     ]
-    alone = [Visit(request) for request in requests[:some]]
-    if number % 2 == 0:  # the second finds its prompts read already, so they take turns
-        together = _together(parts, requests)
-    for visit in alone:
-        visit.go(parts)
-        _raised(visit)
-    if number % 2 == 1:
-        together = _together(parts, requests)
+    together, alone = [Visit(request) for request in requests], [Visit(request) for request in requests[:some]]
+    sides = {"alone": partial(_one_by_one, parts, alone), "together": partial(_at_once, parts, together)}
+    work = {}
+    for side in sorted(sides, reverse=number % 2 == 0):  # the second finds its prompts read already, so they take turns
+        worked = time.process_time()
+        sides[side]()
+        work[side] = time.process_time() - worked
     ended = min(visit.steps[-1] for visit in together)
     counts = [sum(at <= ended for at in visit.steps) for visit in together]
-    made = sum(len(lane) for visit in together for lane in visit.tokens)
+    made, made_alone = (sum(len(lane) for visit in visits for lane in visit.tokens) for visits in (together, alone))
     seconds = max(visit.steps[-1] for visit in together) - min(visit.began for visit in together)
     return Round(
-        sum(len(lane) for visit in alone for lane in visit.tokens) / sum(visit.seconds for visit in alone),
+        made_alone / sum(visit.seconds for visit in alone),
         made / seconds,
+        made / work["together"] / (made_alone / work["alone"]),
         [count * VISITORS / sum(counts) for count in counts],
         _newcomer(parts, requests),
         sum(
@@ -129,11 +132,15 @@ def _round(parts: Parts, tokens: int, some: int, number: int) -> Round:
     )
 
 
-def _together(parts: Parts, requests: list[Request]) -> list[Visit]:
-    """All visitors at once, each on its own thread."""
-    visits = [Visit(request) for request in requests]
-    _joined([threading.Thread(target=visit.go, args=(parts,)) for visit in visits], visits)
-    return visits
+def _one_by_one(parts: Parts, visits: list[Visit]) -> None:
+    for visit in visits:
+        visit.go(parts)
+        _raised(visit)
+
+
+def _at_once(parts: Parts, visits: list[Visit]) -> None:
+    """All visitors at the same time, each on its own thread."""
+    _ended(_started(parts, visits), visits)
 
 
 def _newcomer(parts: Parts, requests: list[Request]) -> float:
@@ -147,20 +154,25 @@ def _newcomer(parts: Parts, requests: list[Request]) -> float:
         if count == quarter:
             came.set()
 
-    threads = [threading.Thread(target=visit.go, args=(parts, watched)) for visit in earlier]
-    for thread in threads:
-        thread.start()
+    threads = _started(parts, earlier, watched)
     came.wait()
     last.go(parts)
-    _joined(threads, [*earlier, last], started=True)
+    _ended(threads, [*earlier, last])
     passed = sum(last.began < at <= last.steps[0] for at in earlier[0].steps)
     ids = parts.language_model.encode_chat(last.request.prompt)
     return passed - math.ceil(len(ids) / PIECE)
 
 
-def _joined(threads: list[threading.Thread], visits: list[Visit], started: bool = False) -> None:
-    for thread in threads if not started else ():
+def _started(
+    parts: Parts, visits: list[Visit], each: Callable[[int], object] = lambda _: None
+) -> list[threading.Thread]:
+    threads = [threading.Thread(target=visit.go, args=(parts, each)) for visit in visits]
+    for thread in threads:
         thread.start()
+    return threads
+
+
+def _ended(threads: list[threading.Thread], visits: list[Visit]) -> None:
     for thread in threads:
         thread.join()
     for visit in visits:
@@ -181,6 +193,7 @@ def _row(parts: Parts, rounds: list[Round], least: float) -> dict[str, Value]:
         "one tokens/s": Spread.of([found.alone for found in rounds]),
         "eight tokens/s": Spread.of([found.together for found in rounds]),
         "eight ÷ one": ratio,
+        "by processor time": Spread.of([found.by_work for found in rounds]),
         **target(ratio, least=least),
         "lowest share": shares,
         "share met": shares.low >= LEAST_SHARE,
