@@ -93,6 +93,7 @@ def test_zero_is_greedy_for_every_filter(tiny: TinyLM) -> None:
         assert {s.logprob_drawn for s in trace.steps} == {0.0}
 
 
+@pytest.mark.slow
 def test_equals_transformers_greedy_generate_on_twenty_prompts(embedded_model: LanguageModel) -> None:
     from playground.gallery import load_gallery
 
