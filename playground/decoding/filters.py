@@ -56,7 +56,7 @@ def nucleus(given: Distribution, p: Tensor) -> Tensor:
     """
     # The tokens less probable than c have less than V·c together: where that is 1 − p, none of them is needed.
     spare = (1 - p).clamp(min=torch.finfo(torch.float64).eps)
-    cuts = (given.bound(spare / count) for count in (1 << 11, 1 << 15, max(given.size, 1 << 20)))
+    cuts = (given.bound((spare / count).log()) for count in (1 << 11, 1 << 15, max(given.size, 1 << 20)))
     return smallest_set(given, given.padded, p, cuts)
 
 
@@ -68,7 +68,7 @@ def _min_p(given: Distribution, raw: Distribution, p: Tensor) -> Tensor:
 def _typical_p(given: Distribution, raw: Distribution, p: Tensor) -> Tensor:
     """The tokens whose surprisal is nearest the entropy, up to mass p (Meister et al. 2023, arXiv 2202.00666)."""
     mean = (given.log_total - given.entropy) / LN2  # of the exponents
-    nearness = (given.exponents - mean.to(given.exponents.dtype)[:, None]).abs_().neg_()
+    nearness = given.exponents().sub_(mean.to(given.weights.dtype)[:, None]).abs_().neg_()
     reach = (torch.full_like(p, -bits) for bits in (1.0, 2.0, 4.0, 8.0, 16.0, math.inf))
     return smallest_set(given, nearness, p, reach)
 
@@ -76,16 +76,16 @@ def _typical_p(given: Distribution, raw: Distribution, p: Tensor) -> Tensor:
 def _eta_cutoff(given: Distribution, raw: Distribution, eta: Tensor) -> Tensor:
     """Tokens with p >= min(eta, sqrt(eta)·exp(−H)) (Hewitt et al. 2022, arXiv 2210.15191)."""
     least = torch.minimum(eta, eta.sqrt() * torch.exp(-given.entropy))
-    weight = (least * torch.exp(given.log_total)).clamp(max=1.0)  # the best token stays
+    weight = (least * given.total).clamp(max=1.0)  # the best token stays
     return at_least(given.weights, weight)[:, : given.size]
 
 
 def _top_n_sigma(given: Distribution, raw: Distribution, n: Tensor) -> Tensor:
     """Tokens whose logit is within n standard deviations of the largest; the temperature does not matter."""
-    lowered = raw.lowered
+    lowered = raw.logits - raw.top[:, None]
     mean = (row_sums(lowered) / raw.size).to(lowered.dtype)
-    deviation = (row_sums((lowered - mean[:, None]).square_()) / raw.size).sqrt()
-    return given.at_least(torch.where(n > 0, -n * deviation, -math.inf))
+    deviation = (row_sums(lowered.sub_(mean[:, None]).square_()) / raw.size).sqrt()
+    return given.at_least(torch.where(n > 0, raw.top - n * deviation, -math.inf))
 
 
 def smallest_set(given: Distribution, order: Tensor, p: Tensor, cuts: Iterable[Tensor]) -> Tensor:
@@ -95,7 +95,7 @@ def smallest_set(given: Distribution, order: Tensor, p: Tensor, cuts: Iterable[T
     the set does not depend on which of them was. Rows with p = 1 keep everything.
     """
     all_of_it = p >= 1
-    wanted = torch.where(all_of_it, 0.0, p * torch.exp(given.log_total))  # of the weights
+    wanted = torch.where(all_of_it, 0.0, p * given.total)  # of the weights
     for cut in cuts:
         order_of, mass_of, token_of = _candidates(given.weights, order, torch.where(all_of_it, math.inf, cut))
         if bool((mass_of.sum(-1) >= wanted).all()):

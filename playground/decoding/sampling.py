@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+BELOW_ONE = 1 - 2**-52  # u times a total, rounded, is then less than the total
 AHEAD = 64  # numbers that are drawn from a stream at once
 FILTER_ORDER = ("top_k", "top_p", "min_p", "typical_p", "eta_cutoff", "top_n_sigma")
 FILTER_OFF: Mapping[str, float] = {
@@ -62,14 +63,5 @@ def entropy(logprobs: Tensor) -> Tensor:
 
 def invert_cdf(probs: Tensor, u: Tensor) -> Tensor:
     """The index [B] where the cumulative sum of probs [B, V] first exceeds u [B] of its total; never a zero-probability one."""
-    return located(probs, u)[0]
-
-
-def located(weights: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """As `invert_cdf`, for float64 weights [B, k] of any total; also how much of u's share of the total lies in that place."""
-    cumulative = weights.cumsum(-1)
-    total = cumulative[:, -1]
-    wanted = torch.minimum(u * total, torch.nextafter(total, torch.zeros_like(total)))[:, None]  # u·total may round up
-    place = torch.searchsorted(cumulative, wanted, right=True)
-    passed = (cumulative - weights).gather(-1, place)
-    return place[:, 0], (wanted - passed)[:, 0].clamp(min=0.0)
+    cumulative = probs.cumsum(-1)
+    return torch.searchsorted(cumulative, u.clamp(max=BELOW_ONE)[:, None] * cumulative[:, -1:], right=True)[:, 0]

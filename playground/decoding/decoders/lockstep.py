@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ class Lockstep(Decoder):
         rows = session.model.rows_for(lanes)
         return rows if session.source_ids is None else max(rows, 2 * lanes)
 
-    @property
+    @cached_property
     def _paired(self) -> bool:
         """Whether a second row of every lane reads the same reply after the prompt without the source document.
 
@@ -89,13 +90,13 @@ class Lockstep(Decoder):
         spare = model.joins and model.rows_for(count) >= 2 * count
         return spare or any(group.policy.needs_source for group in self.groups)
 
-    @property
+    @cached_property
     def _start(self) -> int:
         """The first of the second rows: the second half of a padded step, whatever the number of lanes."""
         count = len(self.lanes)
         return max(self.session.model.rows_for(count) // 2, count)
 
-    @property
+    @cached_property
     def _rows(self) -> int:
         """All rows of a step."""
         count = len(self.lanes)
@@ -115,6 +116,8 @@ class Lockstep(Decoder):
 
     def _fed(self, tokens: Tensor) -> Tensor:
         """One token a row: the lanes', padding, the same again for their second rows, padding."""
+        if self._rows == len(tokens):
+            return tokens
         fed = tokens[:1].repeat(self._rows)
         fed[: len(tokens)] = tokens
         if self._paired:

@@ -41,7 +41,8 @@ class KLGuided(Policy):
 def divergence(now: Distribution, free: Distribution) -> Tensor:
     """KL [B] in nats of `now` from `free`, both at T = 1, probabilities clipped to [1e-7, 1], at least 0."""
     p, q = (
-        (x.lowered - x.log_total.to(x.lowered.dtype)[:, None]).clamp_(min=math.log(CLIP), max=0.0) for x in (now, free)
+        (x.logits - x.top[:, None]).sub_(x.log_total.to(x.logits.dtype)[:, None]).clamp_(math.log(CLIP), 0.0)
+        for x in (now, free)
     )
     return row_sums((p - q).mul_((p / LN2).exp2_())).relu()
 

@@ -85,7 +85,7 @@ class MirostatV1(Mirostat):
 
 class MirostatV2(Mirostat):
     def _keep(self, now: Distribution) -> Tensor:
-        return now.at_least(now.log_total - self._mu * LN2).scatter_(-1, now.best[:, None], 1.0)
+        return now.at_least(now.bound(-self._mu * LN2)).scatter_(-1, now.best[:, None], 1.0)
 
     def _observed(self, drawn: Drawn) -> Tensor:
         return drawn.logprob_drawn
