@@ -155,7 +155,7 @@ def _newcomer(parts: Parts, requests: list[Request]) -> float:
             came.set()
 
     threads = _started(parts, earlier, watched)
-    came.wait()
+    came.wait(60)  # a visitor whose request failed says so below
     last.go(parts)
     _ended(threads, [*earlier, last])
     passed = sum(last.began < at <= last.steps[0] for at in earlier[0].steps)
