@@ -12,7 +12,7 @@ Departures from the paper
 2. h is standardised per coordinate with the mean and spread of the training states, stored as buffers (`center`,
    `scale`); a state has a few coordinates some hundred times larger than the rest, and the first layer would see little else.
 3. The last layer starts at zero, so that the first distribution is exactly uniform; the paper says "roughly".
-4. Decoding evaluates the head in float64: a lane's figures then do not depend on how many lanes run beside it.
+4. Decoding evaluates the head row by row: a lane's figures then do not depend on how many lanes run beside it.
 
 Shapes: B rows, H hidden size of the language model, D hidden size of the head, K temperatures.
 """
@@ -47,20 +47,25 @@ class AdaptiveDecoder(StandardisedHead):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Log-probabilities [..., K] for last-layer states [..., H], in the precision of the weights."""
+        return torch.log_softmax(self.scores(hidden), dim=-1)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """What the log-probabilities are the softmax of, [..., K]."""
         x = self.standardised(hidden)  # [..., H]
         x = self.dropout(nn.functional.silu(self.first(x)))  # [..., D]
         x = self.dropout(nn.functional.silu(self.second(x)))  # [..., D]
-        return torch.log_softmax(self.last(x), dim=-1)  # [..., K]
+        scores: Tensor = self.last(x)  # [..., K]
+        return scores
 
 
 class Head:
-    """An AdaptiveDecoder made ready for decoding, in place: float64, row by row, no gradients, refusing what is not a number.
+    """An AdaptiveDecoder made ready for decoding, in place: row by row, no gradients, refusing what is not a number.
 
     A policy calls it; it knows nothing of policies. `name` appears in the refusals.
     """
 
     def __init__(self, decoder: AdaptiveDecoder, name: str = "untrained") -> None:
-        self.decoder = row_by_row(decoder)
+        self.decoder = row_by_row(decoder, torch.float32)
         self.hidden_size = decoder.hidden_size
         self.name = name
 
@@ -75,12 +80,13 @@ class Head:
                 f"Checkpoint {self.name!r} reads hidden states of size {self.hidden_size}, "
                 f"but the loaded model gives {hidden.shape[-1]}; choose a checkpoint listed for this model."
             )
-        if not torch.isfinite(hidden).all():
-            raise ModelError(
-                "The model's hidden state holds NaN or infinity, so no temperature can be predicted; use a fixed temperature."
-            )
-        logprobs: Tensor = self.decoder(hidden.cpu())  # [B, K]
+        logprobs = torch.log_softmax(self.decoder.scores(hidden.cpu()).double(), dim=-1)  # [B, K]
         if not torch.isfinite(logprobs).all():
+            if not torch.isfinite(hidden).all():
+                raise ModelError(
+                    "The model's hidden state holds NaN or infinity, so no temperature can be predicted; use a fixed "
+                    "temperature."
+                )
             raise ModelError(
                 f"Checkpoint {self.name!r} predicted NaN for the temperature; choose another checkpoint or train it again."
             )

@@ -6,10 +6,13 @@ A matrix product rounds a row differently by how many rows it is multiplied with
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
 BLOCK = 256
+M = TypeVar("M", bound=nn.Module)
 
 
 class RowLinear(nn.Module):
@@ -24,13 +27,13 @@ class RowLinear(nn.Module):
         return products + self.bias
 
 
-def row_by_row(module: nn.Module) -> nn.Module:
-    """The module for decoding, in place: every linear layer row by row, in float64, no gradients."""
+def row_by_row(module: M, dtype: torch.dtype = torch.float64) -> M:
+    """The module for decoding, in place: every linear layer row by row, in this precision, no gradients."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Linear):
                 setattr(parent, name, RowLinear(child))
-    return module.double().eval().requires_grad_(False)
+    return module.to(dtype).eval().requires_grad_(False)
 
 
 def row_length(x: Tensor) -> Tensor:
