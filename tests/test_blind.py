@@ -40,7 +40,7 @@ def test_fifty_battles_leak_nothing_and_refuse_inspection_until_the_vote(setting
         board = component(page, "arena-board")
         ends, battles = set(), []
         for number in range(50):
-            stream = page.event(page.function("fight"), ["Tell me.", "", "", "", "", VOTER], f"session{number}")
+            stream = page.event(page.function("battle"), ["Tell me.", "", "", "", "", VOTER], f"session{number}")
             assert not LEAKS.search(IDS.sub(b"", stream)), LEAKS.search(IDS.sub(b"", stream))
             messages = [json.loads(line[6:]) for line in stream.decode().splitlines() if line.startswith("data: ")]
             assert messages[-1]["msg"] in ("close_stream", "process_completed")

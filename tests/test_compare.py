@@ -122,9 +122,9 @@ def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare)
 
 def test_stop_closes_the_run_with_what_streamed_and_then_draws_it(tab: Compare) -> None:
     stream = generate(tab)
-    next(stream)
+    first = next(stream)
     assert tab.after(VISITOR)[0] == gr.skip()  # nothing is drawn of a run that streams
-    tab.stop(VISITOR)
+    tab.stop(json.dumps(first), VISITOR)
     rest = list(stream)
     assert rest[-1]["done"]
     assert tab.parts.closed[0] < len(WORDS)  # type: ignore[attr-defined]
@@ -134,8 +134,9 @@ def test_stop_closes_the_run_with_what_streamed_and_then_draws_it(tab: Compare) 
 def test_stop_ends_ones_own_run_alone_and_is_no_error_without_one(tab: Compare) -> None:
     tab.places = Places(2)
     others = generate(tab, visitor=SimpleNamespace(session_hash="another page"))
-    next(others)
-    tab.stop(VISITOR)
+    shown = json.dumps(next(others))
+    for pressed in (shown, None, "", "[1]", 5, {"run": None}):
+        tab.stop(pressed, VISITOR)
     assert len(list(others)) > 1
     assert tab.parts.closed == [len(WORDS) * 3 + 1]  # type: ignore[attr-defined]
 
@@ -153,12 +154,27 @@ def test_generating_again_ends_the_run_before_and_both_streams_close(tab: Compar
     assert tab.runs.get(new).request.prompt == "Again."
 
 
+def test_stop_means_the_run_that_was_shown_and_before_any_was_the_one_just_begun(tab: Compare) -> None:
+    tab.places = Places(3)
+    old = json.dumps(next(generate(tab)))
+    stream = generate(tab)
+    next(stream)
+    tab.stop(old, VISITOR)  # pressed while the old run went on, at the same instant as Generate
+    last = list(stream)[-1]
+    assert dict(last["figures"][0])["ended by"] == "end token"
+    stream = generate(tab)
+    next(stream)
+    tab.stop(json.dumps(last), VISITOR)  # the board still shows the run before, which had ended
+    assert dict(list(stream)[-1]["figures"][0])["ended by"] == "Stop"
+
+
 def test_one_who_waits_is_told_so_and_may_stop_before_the_turn_comes(tab: Compare) -> None:
     decoding = generate(tab, visitor=SimpleNamespace(session_hash="another page"))
     next(decoding)
     waits = generate(tab)
-    assert "you are next" in next(waits)["waiting"]
-    tab.stop(VISITOR)
+    shown = next(waits)
+    assert "you are next" in shown["waiting"]
+    tab.stop(json.dumps(shown), VISITOR)
     assert list(waits)[-1]["done"]
     assert tab.parts.closed == []  # type: ignore[attr-defined]
     waits = generate(tab)

@@ -22,7 +22,7 @@ from playground.ui.decode import LONGEST_REPLY, grow, read_request
 from playground.ui.places import Places
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
-from playground.ui.wire import Batcher, encoded, refusal, snapshot, waiting
+from playground.ui.wire import Batcher, decoded, encoded, refusal, snapshot, waiting
 
 EMPTY = (
     "Press Generate. Each token is painted with the temperature it was drawn at, from careful blue to free orange; "
@@ -88,9 +88,15 @@ class Compare:
             gr.update(visible=True),
         )
 
-    def stop(self, visitor: gr.Request) -> None:
-        """Freeze the visitor's run; its stream closes with what it has, within one step."""
-        self.runs.leave(owner(visitor))
+    def stop(self, shown: Any, visitor: gr.Request) -> None:
+        """Freeze the visitor's run; its stream closes with what it has, within one step.
+
+        `shown` is the message that the board had when Stop was pressed. Where it is of a run that went on, that one is
+        meant and no other: a run begun at the same instant goes on. Otherwise one is meant that was not shown yet.
+        """
+        run, told = self.runs.latest(owner(visitor)), decoded(shown)
+        if run is not None and (told.get("done", not told.get("run")) or told.get("run") == run.id):
+            run.cancel()
 
     def vote(
         self, choice: str, first: str, second: str, voter: str | None, agrees: bool, visitor: gr.Request
@@ -176,7 +182,7 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> N
         # the board alone is an output: Gradio builds every other one anew for each message
         streaming = pressed(tab.generate, inputs, shown, **options, **places.event_options)
         streaming.then(tab.after, None, [*charts, after], **options, trigger_mode="multiple")
-    stop.click(tab.stop, None, None, **options)
+    stop.click(tab.stop, shown, None, **options)
 
 
 def _vote_row(tab: Compare, voter: gr.BrowserState) -> None:

@@ -31,7 +31,7 @@ def build(parts: Parts) -> gr.Blocks:
     runs, places = Runs(), Places(MANY, waiting=0) if parts.visitors else Places(1)
     with gr.Blocks(title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
-        reason = parts.language_model.precision_reason
+        reason = getattr(parts.language_model, "precision_reason", "")
         component("header", None, name=NAME, lead=LEAD, model=model_line(parts), reason=reason)
         with gr.Tabs():
             with gr.Tab("Compare", id="compare"):

@@ -124,3 +124,12 @@ def refusal(sentence: str) -> Message:
 def encoded(message: Message) -> str:
     """`message` as the page's component takes it. `<` is escaped: Gradio warns of a component value that spells a tag."""
     return json.dumps(message, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def decoded(value: Any) -> Message:
+    """The message that a page sends back; an empty one where it is none."""
+    try:
+        message = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
