@@ -45,6 +45,7 @@ class Lockstep(Decoder):
         for group in self.groups:
             group.stamp()
 
+    @torch.inference_mode()
     def run(self) -> Decoding[None]:
         session, lanes = self.session, self.lanes
         count, model = len(lanes), session.model
