@@ -337,13 +337,23 @@ def test_what_can_never_fit_is_refused_in_one_sentence(room: Load) -> None:
 SHORT = Request("Hi", max_tokens=3)
 
 
-def test_the_embedded_model_decodes_the_same_in_company(embedded_model: LanguageModel) -> None:
-    batch = Batch(places=8, room=ROOM)
-    request = replace(ASKED, max_tokens=6)
-    one, other = job(embedded_model, ["fixed", "edt"], request), job(embedded_model, ["fixed:top_p=0.8"], SHORT)
-    batch.arrived += [one]
+def test_the_embedded_model_decodes_the_same_in_company(
+    embedded_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    forward = embedded_model.forward
+
+    def counted(asks: Sequence[tuple[Tensor, Any]]) -> Any:
+        asked.append(len(asks))
+        return forward(asks)
+
+    monkeypatch.setattr(embedded_model, "forward", counted)
+    batch, request = Batch(places=8, room=ROOM), replace(ASKED, max_tokens=6)
+    one, other = job(embedded_model, ["fixed", "edt"], request), job(embedded_model, ["best-of-n:n=2"], SHORT)
+    batch.arrived.append(one)
     batch.tick()
-    batch.arrived += [other]
+    batch.arrived.append(other)
     finish(batch)
+    assert max(asked) == (2 if embedded_model.merges else 1)
     assert [trace.id for trace in traces(one)] == alone(embedded_model, ["fixed", "edt"], request)
-    assert [trace.id for trace in traces(other)] == alone(embedded_model, ["fixed:top_p=0.8"], SHORT)
+    assert [trace.id for trace in traces(other)] == alone(embedded_model, ["best-of-n:n=2"], SHORT)

@@ -220,6 +220,22 @@ def test_closing_stops_the_work_within_one_step(tiny: TinyLM) -> None:
     assert Trace.from_record(partial.to_record()) == partial
 
 
+def test_a_long_prompt_is_one_event_a_piece_and_closing_stops_at_the_next(tiny: TinyLM) -> None:
+    tiny.piece = 8
+    pieces = len(tiny.begin(tiny.encode_chat(PROMPT.prompt))[1])
+    rows = engine.rows_of(PROMPT, [POLICIES.parse("fixed")])
+    read = list(engine.stream(tiny, PROMPT, rows, Resources(head)))
+    assert pieces == 4
+    assert read[1:pieces] == [()] * (pieces - 1)
+    assert read[pieces] != ()
+    events = engine.stream(tiny, PROMPT, rows, Resources(head))
+    before = tiny.steps
+    assert isinstance(next(events), Started)
+    assert next(events) == next(events) == ()
+    events.close()  # type: ignore[attr-defined]
+    assert tiny.steps == before + 2
+
+
 def test_a_temperature_that_is_no_number_ends_the_run_with_one_sentence(tiny: TinyLM) -> None:
     with pytest.raises(PlaygroundError, match="chose the temperature nan at token 0"):
         run(tiny, ["adaptive-token:checkpoint=nan"])
