@@ -182,10 +182,11 @@ def test_generate_begins_anew_whether_stop_was_pressed_at_the_same_instant_or_no
         open_page(page, server.url)
         for presses in (("#stop", "#generate"), ("#generate",), ("#regenerate",), ("#stop", "#generate", "#generate")):
             page.click("#generate")
-            page.wait_for_function(f"{COUNT} > 4 && {COUNT} < 60")
+            page.wait_for_function(f"!({DONE}) && {COUNT} > 4")
+            page.evaluate("document.querySelector('#compare-board .pg-lane').id = 'the-run-before'")
             page.evaluate("names => names.forEach(name => document.querySelector(name).click())", list(presses))
-            page.wait_for_function(f"!({DONE}) && {COUNT} < 20")
-            page.wait_for_function(DONE)
+            page.wait_for_selector("#the-run-before", state="detached")
+            page.wait_for_function(f"{DONE} && {COUNT} === 120")  # of two begun at once, the first may show its end
             assert page.evaluate(DRAWN) == [list(lane) for lane in script(60)[:2]], presses
             page.wait_for_selector("#compare-after >> visible=true")
     assert page.problems == []  # type: ignore[attr-defined]
