@@ -37,6 +37,7 @@ class LanguageModel:
     merges: bool
     parameters: int
     depth: int
+    position_bytes: int
     vocab_size: int
     hidden_size: int
     precision_reason: str = ""

@@ -48,6 +48,7 @@ class TransformersModel(LanguageModel):
         self.vocab_size, self.hidden_size = model.get_output_embeddings().weight.shape
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
         self.depth = int(config.num_hidden_layers)
+        self.position_bytes = self.depth * 2 * _key_width(config) * model.dtype.itemsize
         self.joins = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
         self._hidden: Tensor | None = None
         model.get_output_embeddings().register_forward_pre_hook(self._keep_hidden)
@@ -144,6 +145,13 @@ class TransformersModel(LanguageModel):
         )
         assert self._hidden is not None
         return Output(out.logits[:, -1].float().cpu(), self._hidden[:, -1].float().cpu())
+
+
+def _key_width(config: Any) -> int:
+    """Numbers that one position's keys take in a layer, as the common configurations say it."""
+    heads = int(config.num_attention_heads)
+    size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return size * int(getattr(config, "num_key_value_heads", None) or heads)
 
 
 def _padded(values: Tensor, length: int, rows: int) -> Tensor:

@@ -23,7 +23,7 @@ from playground.config import Settings
 from playground.decoding import engine
 from playground.decoding.policies.base import Resources
 from playground.decoding.policies.catalogue import Catalogue, catalogue
-from playground.decoding.scheduler import Scheduler
+from playground.decoding.scheduler import Scheduler, room_for
 from playground.decoding.trace import Event, Finished, Request, Trace
 from playground.errors import PlaygroundError
 from playground.predictors import Predictors
@@ -98,7 +98,7 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
     predictors = Predictors(model, folders, base, settings)
     resources = Resources(predictors.head, predictors.predictor, predictors.small_model)
 
-    stream = Scheduler(shown=(ModelError,)).stream if visitors and not present() else engine.stream
+    stream = Scheduler(room_for(model), shown=(ModelError,)).stream if visitors and not present() else engine.stream
 
     def decode(request: Request, specs: tuple[str, ...], replicas: tuple[int, ...] | None) -> Iterator[Event]:
         rows = engine.rows_of(request, [policies.parse(spec) for spec in specs], replicas)

@@ -33,7 +33,7 @@ class TableOutput:
 
 class TableLM:
     name, revision, precision = "table", "0", "float64"
-    context_length, parameters, joins, merges = 4096, 1, False, False
+    context_length, parameters, position_bytes, joins, merges = 4096, 1, 1, False, False
 
     def __init__(
         self, logits: Callable[[Reply], Tensor], vocabulary: int, end_ids: frozenset[int] = frozenset()

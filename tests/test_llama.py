@@ -142,6 +142,20 @@ def test_a_prompt_that_was_never_read_to_its_end_gives_only_what_was_read(fast: 
     assert sum(piece.numel() for piece in rest) == len(ids) - PIECE
 
 
+def test_a_pass_that_fails_after_the_layers_has_advanced_no_cache(
+    fast: LlamaModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, cache = fast.prefill(fast.encode_chat(PROMPTS[0]))
+    token, length = output.logits.argmax(-1), cache.length
+    expected = fast.step(token, fast.fork(cache)).logits
+    with monkeypatch.context() as patch:
+        patch.setattr(fast.network, "unembed", lambda hidden: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(MemoryError):
+            fast.step(token, cache)
+    assert cache.length == length
+    assert torch.equal(fast.step(token, cache).logits, expected)
+
+
 def test_kept_prefixes_are_bounded_and_the_least_used_goes_first() -> None:
     def held(rows: int = 1) -> KeyValues:
         return KeyValues(torch.zeros(2, 2, rows, 1, 4 * PIECE, 8), 4 * PIECE)
@@ -323,6 +337,8 @@ def test_its_first_layers_with_a_lens_are_those_of_transformers(
         lens = TunedLens(fast.hidden_size)
         nn.init.normal_(lens.bias, std=0.1)
     ours, theirs = (with_lens(model, 12, lens, "cut", "0") for model in (fast, embedded_model))
+    assert ours.position_bytes * 30 == fast.position_bytes * 12
+    assert fast.position_bytes == embedded_model.position_bytes
     assert (ours.depth, ours.parameters, ours.name) == (12, theirs.parameters, "cut")
     prompt, reply = ours.encode_chat(PROMPTS[0]), ours.encode_text("Jupiter is the largest.")
     assert divergence(theirs.score(prompt, reply), ours.score(prompt, reply)) < 1e-3

@@ -22,11 +22,13 @@ from playground.decoding import batch, engine, scheduler
 from playground.decoding.load import Load
 from playground.decoding.policies.base import Resources
 from playground.decoding.policies.catalogue import catalogue
-from playground.decoding.scheduler import Scheduler
+from playground.decoding.scheduler import Scheduler, room_for
 from playground.decoding.trace import Event, Finished, Request, Started, Trace, Waiting
 from playground.errors import PlaygroundError
 from tests.table_lm import no_head
 from tests.tiny_lm import TinyLM, TinyOutput
+
+ROOM = Load(rows=64, positions=98_304)
 
 ASKED = Request("Tell me about the sea.", seed=7, max_tokens=12)
 SPECS = ("fixed:temperature=0.9", "edt:t0=1.1")
@@ -94,7 +96,7 @@ def no_thread_is_left() -> Iterator[None]:
 
 
 def test_many_threads_get_what_each_would_get_alone() -> None:
-    door, model = Scheduler(places=4, linger=0), TinyLM(end_bias=-99.0)
+    door, model = Scheduler(ROOM, places=4, linger=0), TinyLM(end_bias=-99.0)
     requests = [replace(ASKED, seed=seed, max_tokens=5 + seed % 9) for seed in range(24)]
     with ThreadPoolExecutor(12) as pool:
         found = list(pool.map(lambda request: traces(events(door, model, request)), requests))
@@ -103,7 +105,7 @@ def test_many_threads_get_what_each_would_get_alone() -> None:
 
 
 def test_one_thread_decodes_and_a_later_request_finds_it_or_a_new_one() -> None:
-    model, door = Gated(), Scheduler(linger=2)
+    model, door = Gated(), Scheduler(ROOM, linger=2)
     model.permits.release(1000)
     traces(events(door, model))
     (first,) = workers()
@@ -115,14 +117,14 @@ def test_one_thread_decodes_and_a_later_request_finds_it_or_a_new_one() -> None:
 
 
 def test_nothing_is_decoded_before_the_first_event_is_asked_for() -> None:
-    stream = events(Scheduler(linger=0), TinyLM())
+    stream = events(Scheduler(ROOM, linger=0), TinyLM())
     assert workers() == []
     with closing(stream):  # type: ignore[type-var]
         assert isinstance(next(stream), Started)
 
 
 def test_closing_frees_the_place_within_one_step() -> None:
-    model, door = Gated(), Scheduler(places=1, linger=0)
+    model, door = Gated(), Scheduler(ROOM, places=1, linger=0)
     first, second = events(door, model), events(door, model)
     assert isinstance(next(first), Started)
     assert waits(door, model, second) == Waiting(0)
@@ -136,7 +138,7 @@ def test_closing_frees_the_place_within_one_step() -> None:
 
 def test_one_who_waits_is_told_again_and_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "HEARTBEAT", 0.02)
-    model, door = Gated(), Scheduler(places=1, linger=0)
+    model, door = Gated(), Scheduler(ROOM, places=1, linger=0)
     first, second, third = (events(door, model) for _ in range(3))
     assert isinstance(next(first), Started)
     assert waits(door, model, second) == next(second) == next(second) == Waiting(0)
@@ -152,7 +154,7 @@ def test_one_who_waits_is_told_again_and_may_leave(monkeypatch: pytest.MonkeyPat
 
 def test_one_who_hears_nothing_may_leave_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "HEARTBEAT", 0.02)
-    model, door = Gated(), Scheduler(linger=0)
+    model, door = Gated(), Scheduler(ROOM, linger=0)
     stream = events(door, model)
     assert isinstance(next(stream), Started)
     assert next(stream) == next(stream) == ()
@@ -172,7 +174,7 @@ def test_an_error_reaches_its_own_visitor_as_one_sentence(caplog: pytest.LogCapt
             return super().forward(asks)
 
     for raised, said in ((KeyError, "three rows"), (RuntimeError, "RuntimeError: three rows")):
-        door, model = Scheduler(shown=(KeyError,), linger=0), Broken(end_bias=-99.0)
+        door, model = Scheduler(ROOM, shown=(KeyError,), linger=0), Broken(end_bias=-99.0)
         model.raised = raised
         with ThreadPoolExecutor(4) as pool:
             good = [pool.submit(lambda: traces(events(door, model))) for _ in range(3)]  # noqa: B023
@@ -185,18 +187,18 @@ def test_an_error_reaches_its_own_visitor_as_one_sentence(caplog: pytest.LogCapt
 
 def test_a_refusal_is_raised_in_the_visitors_thread() -> None:
     for request, room, sentence in (
-        (replace(ASKED, prompt=" "), scheduler.ROOM, "must not be empty"),
+        (replace(ASKED, prompt=" "), ROOM, "must not be empty"),
         (ASKED, Load(1, 10**6), "ask for fewer lanes"),
     ):
         with pytest.raises(PlaygroundError, match=sentence):
-            list(events(Scheduler(room=room, linger=0), TinyLM(), request))
+            list(events(Scheduler(room, linger=0), TinyLM(), request))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_dies_leaves_nobody_hanging_and_the_next_request_gets_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    door, model = Scheduler(places=1, linger=0), Gated()
+    door, model = Scheduler(ROOM, places=1, linger=0), Gated()
     streams = [events(door, model) for _ in range(3)]
     assert isinstance(next(streams[0]), Started)
     assert all(isinstance(waits(door, model, stream), Waiting) for stream in streams[1:])
@@ -214,7 +216,7 @@ def test_a_thread_that_vanishes_without_a_word_is_noticed(monkeypatch: pytest.Mo
     monkeypatch.setattr(scheduler, "HEARTBEAT", 0.02)
     monkeypatch.setattr(Scheduler, "_work", lambda self: None)
     with pytest.raises(PlaygroundError, match="has ended unexpectedly"):
-        list(events(Scheduler(), TinyLM()))
+        list(events(Scheduler(ROOM), TinyLM()))
 
 
 def test_two_hundred_requests_one_by_one_and_at_once_leave_nothing_behind() -> None:
@@ -229,7 +231,7 @@ def test_two_hundred_requests_one_by_one_and_at_once_leave_nothing_behind() -> N
     class Kept(list[Tensor]):
         pass
 
-    door, model = Scheduler(places=4, linger=0), Watched(end_bias=-99.0)
+    door, model = Scheduler(ROOM, places=4, linger=0), Watched(end_bias=-99.0)
     threads = threading.active_count()
 
     def visit(number: int) -> None:
@@ -255,9 +257,16 @@ def test_two_hundred_requests_one_by_one_and_at_once_leave_nothing_behind() -> N
 
 
 def test_the_embedded_model_decodes_for_two_threads_what_it_decodes_alone(embedded_model: LanguageModel) -> None:
-    door = Scheduler(linger=0)
+    door = Scheduler(ROOM, linger=0)
     requests = [replace(ASKED, seed=seed, max_tokens=5) for seed in range(2)]
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda request: traces(events(door, embedded_model, request)), requests))
     for request, mine in zip(requests, found, strict=True):
         assert [trace.id for trace in mine] == alone(embedded_model, request)
+
+
+def test_the_room_is_what_the_cache_may_take_of_this_model(embedded_model: LanguageModel) -> None:
+    _, cache = embedded_model.prefill(embedded_model.encode_chat("Name a city."))
+    kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert embedded_model.position_bytes == kept // cache.get_seq_length()
+    assert room_for(embedded_model).positions == scheduler.CACHE_BYTES // embedded_model.position_bytes

@@ -123,7 +123,9 @@ def test_its_cache_grows_with_steps_forks_and_catches_up(llama: LanguageModel) -
     whole = cut.score(IDS, [*REPLY, 7])
     _, cache = cut.prefill(IDS)
     ahead = cut.fork(cache)
-    torch.testing.assert_close(cut.forward([(torch.tensor([REPLY]), ahead)])[0].logits[0], whole[-1], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        cut.forward([(torch.tensor([REPLY]), ahead)])[0].logits[0], whole[-1], atol=1e-4, rtol=1e-4
+    )
     rows = cut.expand(cache, 3)
     for t, token in enumerate(REPLY):
         output = cut.step(torch.full((3,), token), rows)

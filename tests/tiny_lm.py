@@ -39,6 +39,7 @@ class TinyLM:
         self.bias[END] = end_bias
         self.bias[128:256] -= 6.0  # mostly ASCII
         self.steps = 0
+        self.position_bytes = 1024
         self.parameters = sum(t.numel() for t in (self.embed, self.mix, self.unembed, self.bias))
 
     def rows_for(self, lanes: int) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 from models.language_model import LanguageModel, Output
 from models.llama.kernels import same_bits
 from models.llama.keyvalues import KeyValues, Ragged, parts_of
-from models.llama.network import Network
+from models.llama.network import Network, counted
 from models.llama.prefixes import PIECE, Prefixes
 
 TEACHER_PIECE = 256  # tokens of a teacher-forced pass that go through the layers at once
@@ -32,6 +32,7 @@ class LlamaModel(LanguageModel):
         self.network, self.merges, self._reference = network, merges, reference
         self.vocab_size, self.hidden_size, self.parameters = network.vocab_size, network.hidden_size, network.parameters
         self.depth = len(network.layers)
+        self.position_bytes = self.depth * 2 * network.key_heads * network.size * 4
         self._prefixes = Prefixes()
         self._loaded: LanguageModel | None = None
 
@@ -83,6 +84,7 @@ class LlamaModel(LanguageModel):
         states = self.network.states(feeds)
         hidden = self.network.norm(states if len(last) == len(states) else states[last])
         logits = self.network.unembed(hidden).float()
+        counted(feeds)
         return [Output(*pair) for pair in zip(logits.split(counts), hidden.split(counts), strict=True)]
 
     def fork(self, cache: KeyValues) -> KeyValues:
@@ -107,8 +109,11 @@ class LlamaModel(LanguageModel):
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         ids = torch.tensor([[*prompt_ids, *reply_ids[:-1]]])
         cache = self.network.empty(ids.shape[1])
-        states = torch.cat([self.network.states([(piece, cache)]) for piece in ids.split(TEACHER_PIECE, dim=1)])
-        return self.network.norm(states[-len(reply_ids) :])
+        pieces = []
+        for piece in ids.split(TEACHER_PIECE, dim=1):
+            pieces.append(self.network.states([(piece, cache)]))
+            counted([(piece, cache)])
+        return self.network.norm(torch.cat(pieces)[-len(reply_ids) :])
 
 
 def rows_keep_their_bits(network: Network) -> bool:

@@ -164,7 +164,10 @@ class Network:
         return torch.cat([scaled, turns.expand(-1, self.key_heads, -1)], dim=1)
 
     def states(self, feeds: Sequence[tuple[Tensor, KeyValues]]) -> Tensor:
-        """The residual stream [M, H] after the last layer over tokens [B, T] of each cache; the caches grow by T.
+        """The residual stream [M, H] after the last layer over tokens [B, T] of each cache.
+
+        The caches hold the new positions but do not count them yet, so that a pass which fails later on has changed nothing:
+        `counted` does.
 
         Everything that does not change from layer to layer, views included, is made once a pass: at a few rows a pass is
         as much about the number of calls as about arithmetic.
@@ -194,9 +197,13 @@ class Network:
             x.add_(layer.output(seen))
             gate, up = layer.gate_up(layer.feed_norm(x, normed)).chunk(2, dim=-1)
             x.add_(layer.down(silu(gate).mul_(up)))
-        for span in spans:
-            span.cache.length += span.count
         return x
+
+
+def counted(feeds: Sequence[tuple[Tensor, KeyValues]]) -> None:
+    """The caches [B, …] grow by the positions T that a pass over these tokens [B, T] has filled."""
+    for tokens, cache in feeds:
+        cache.length += tokens.shape[1]
 
 
 class Norm:

@@ -25,7 +25,7 @@ class ModelOutput(Protocol):
 class Model(Protocol):
     """A frozen causal language model with its tokenizer.
 
-    `parameters` counts what one token's forward pass reads; `joins` says whether `join` can serve this model, `merges`
+    `parameters` counts what one token's forward pass reads, `position_bytes` what one position of one row's cache takes; `joins` says whether `join` can serve this model, `merges`
     whether `forward` serves several callers in one pass, no caller's figures depending on the others to the last bit.
     """
 
@@ -35,6 +35,7 @@ class Model(Protocol):
     context_length: int
     vocab_size: int
     parameters: int
+    position_bytes: int
     joins: bool
     merges: bool
     end_ids: frozenset[int]

@@ -21,10 +21,16 @@ from playground.decoding.trace import Event, Request, Waiting
 from playground.errors import PlaygroundError
 
 PLACES = 8
-ROOM = Load(rows=64, positions=98_304)
+ROWS = 64  # of one step
+CACHE_BYTES = 4 << 30  # that all rows' keys and values may take
 HEARTBEAT = 1.0  # seconds after which one who hears nothing is told so, and may leave
 LINGER = 10.0  # seconds the idle thread waits for another request
 ENDED = "The thread that decodes has ended unexpectedly; generate again."
+
+
+def room_for(model: Model) -> Load:
+    """What requests of this model may take together."""
+    return Load(ROWS, CACHE_BYTES // model.position_bytes)
 
 
 class Scheduler:
@@ -35,8 +41,8 @@ class Scheduler:
 
     def __init__(
         self,
+        room: Load,
         places: int = PLACES,
-        room: Load = ROOM,
         shown: tuple[type[Exception], ...] = (),
         linger: float = LINGER,
     ) -> None:
