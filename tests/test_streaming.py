@@ -177,7 +177,7 @@ def test_two_visitors_stream_side_by_side_and_a_closed_tab_frees_its_run(
 def test_generate_begins_anew_whether_stop_was_pressed_at_the_same_instant_or_not(
     page: Page, settings: Settings
 ) -> None:
-    parts = ScriptedParts(settings, texts=script(60), pause=0.05)
+    parts = ScriptedParts(settings, texts=script(60), pause=0.03)
     with served(parts) as server:
         open_page(page, server.url)
         for presses in (("#stop", "#generate"), ("#generate",), ("#regenerate",), ("#stop", "#generate", "#generate")):

@@ -55,11 +55,11 @@ class OwnSeconds:
     """Processor seconds of this process but for the thread that asks, which stands for the browser."""
 
     def __init__(self) -> None:
-        self.began, self.read = time.perf_counter(), self._now()
+        self.read = self._now()
 
     def _now(self) -> float:
         return time.process_time() - time.thread_time()
 
-    def spent(self) -> tuple[float, float]:
-        """Processor seconds and seconds since it was made."""
-        return self._now() - self.read, time.perf_counter() - self.began
+    def spent(self) -> float:
+        """Processor seconds since it was made."""
+        return self._now() - self.read
