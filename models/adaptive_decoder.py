@@ -19,6 +19,8 @@ Shapes: B rows, H hidden size of the language model, D hidden size of the head, 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -80,8 +82,8 @@ class Head:
                 f"Checkpoint {self.name!r} reads hidden states of size {self.hidden_size}, "
                 f"but the loaded model gives {hidden.shape[-1]}; choose a checkpoint listed for this model."
             )
-        logprobs = torch.log_softmax(self.decoder.scores(hidden.cpu()).double(), dim=-1)  # [B, K]
-        if not torch.isfinite(logprobs).all():
+        logprobs = torch.log_softmax(self.decoder.scores(hidden.cpu()), dim=-1, dtype=torch.float64)  # [B, K]
+        if not math.isfinite(float(logprobs.sum())):
             if not torch.isfinite(hidden).all():
                 raise ModelError(
                     "The model's hidden state holds NaN or infinity, so no temperature can be predicted; use a fixed "

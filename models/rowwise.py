@@ -16,15 +16,16 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class RowLinear(nn.Module):
-    """A linear layer of [N, I] with the weights of another."""
+    """A linear layer of [N, I] with the weights of another: one product and one sum a row, in one operation."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self.weight, self.bias = layer.weight, layer.bias
+        self.register_buffer("weight", layer.weight.detach().T.contiguous()[None])  # [1, I, O]
+        self.register_buffer("bias", layer.bias.detach()[None, None])  # [1, 1, O]
 
     def forward(self, x: Tensor) -> Tensor:
-        products: Tensor = torch.bmm(x[:, None], self.weight.T.expand(len(x), -1, -1))[:, 0]  # [N, O]
-        return products + self.bias
+        rows: Tensor = torch.baddbmm(self.bias, x[:, None], self.weight.expand(len(x), -1, -1))
+        return rows[:, 0]
 
 
 def row_by_row(module: M, dtype: torch.dtype = torch.float64) -> M:
