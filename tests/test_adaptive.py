@@ -47,7 +47,9 @@ def test_argmax_takes_the_likeliest_temperature_of_each_rows_own_state() -> None
 def test_sampled_temperatures_come_as_often_as_the_head_says() -> None:
     lanes = rows("token", "select=sample", 1)
     policy, state = AdaptiveToken(lanes, resources("token")), State(lanes)
-    drawn = Counter(float(policy.decide(Distribution(torch.zeros(1, 5)), torch.ones(1, 1), state).temperature) for _ in range(4000))
+    drawn = Counter(
+        float(policy.decide(Distribution(torch.zeros(1, 5)), torch.ones(1, 1), state).temperature) for _ in range(4000)
+    )
     assert [drawn[t] / 4000 for t in GRID] == pytest.approx(PROBS.tolist(), abs=0.03)
 
 
@@ -113,7 +115,9 @@ def test_a_higher_quantile_never_cools_and_each_row_has_its_own() -> None:
     assert heats == sorted(heats)
     specs = ("select=quantile,quantile=0.05", "select=argmax", "select=quantile,quantile=0.95")
     lanes = tuple(rows("token", spec, 1)[0] for spec in specs)
-    decided = AdaptiveToken(lanes, resources("token")).decide(Distribution(torch.zeros(3, 5)), -torch.ones(3, 1), State(lanes))
+    decided = AdaptiveToken(lanes, resources("token")).decide(
+        Distribution(torch.zeros(3, 5)), -torch.ones(3, 1), State(lanes)
+    )
     assert decided.temperature.tolist() == [0.0, 0.0, 1.2]  # the head turned around: .4, .3, .2, .1
 
 

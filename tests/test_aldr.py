@@ -22,7 +22,9 @@ def no_head(name: str) -> Head:
 def temperatures(logits: Tensor, *specs: str) -> list[float]:
     rows = tuple(Row(parse(spec, [aldr.KIND])) for spec in specs)
     policy = aldr.ClosedForm(rows, Resources(no_head))
-    listed: list[float] = policy.decide(Distribution(logits), torch.zeros(len(rows), 1), State(rows)).temperature.tolist()
+    listed: list[float] = policy.decide(
+        Distribution(logits), torch.zeros(len(rows), 1), State(rows)
+    ).temperature.tolist()
     return listed
 
 

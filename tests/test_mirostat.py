@@ -146,7 +146,9 @@ def test_rows_have_their_own_target_and_state() -> None:
     logits = torch.randn(1, 300, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).expand(2, -1)
     assert ours.decide(Distribution(logits), torch.zeros(2, 1), state).channel["mu"].tolist() == [4.0, 8.0]
     ours.observe(Drawn(torch.zeros(2).long(), *(-math.log(2) * torch.tensor([[1.0, 6.0]] * 2).double())), state)
-    assert ours.decide(Distribution(logits), torch.zeros(2, 1), state).channel["mu"].tolist() == pytest.approx([4.1, 7.0])
+    assert ours.decide(Distribution(logits), torch.zeros(2, 1), state).channel["mu"].tolist() == pytest.approx(
+        [4.1, 7.0]
+    )
 
 
 @pytest.mark.parametrize("version", [1, 2])

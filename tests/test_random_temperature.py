@@ -29,7 +29,9 @@ def heats(specs: list[str], steps: int, seed: int = 0, sharpness: float = 1.0) -
     rows = tuple(Row(parse(spec, KINDS), replica, seed) for replica, spec in enumerate(specs))
     policy, state = RandomTemperature(rows, Resources(no_head)), State(rows)
     logits = torch.randn(len(rows), 9).double() * sharpness
-    return [policy.decide(Distribution(logits), torch.zeros(len(rows), 1), state).temperature.tolist() for _ in range(steps)]
+    return [
+        policy.decide(Distribution(logits), torch.zeros(len(rows), 1), state).temperature.tolist() for _ in range(steps)
+    ]
 
 
 def run(*specs: str, **asked: object) -> tuple[Trace, ...]:
