@@ -38,6 +38,7 @@ class Distribution:
     padded  [B, P] the same, −inf in the padding
     top     [B] the largest logit, NaN where a logit is
     best    [B] the most probable token, the first of equal ones
+    weights [B, P] w, the best token's 1, in the precision of the logits
     """
 
     def __init__(self, logits: Tensor) -> None:
@@ -53,7 +54,10 @@ class Distribution:
         self._inverse: Tensor | None = None  # [B, 1] 1 / T in float64, where it is not 1
         self._scale: Tensor | float = 1 / LN2  # [B, 1] log₂e / T
         self._masked = False
-        self._within: tuple[Distribution, slice] | None = None  # the distribution whose rows these are
+        exponents = self.exponents()
+        self.weights = exponents.exp2()
+        self._products = exponents.mul_(self.weights)  # [B, P] w·y
+        self._sums = self._summed()
 
     def __len__(self) -> int:
         return len(self.best)
@@ -63,25 +67,13 @@ class Distribution:
         if (start, stop) == (0, len(self)):
             return self
         some = Distribution.__new__(Distribution)
-        some.size, some._masked, some._within = self.size, self._masked, (self, slice(start, stop))
-        for name in ("logits", "padded", "top", "best", "_peaks", "_highest"):
+        some.size, some._masked = self.size, self._masked
+        for name in ("logits", "padded", "top", "best", "weights", "_peaks", "_highest", "_products"):
             setattr(some, name, getattr(self, name)[start:stop])
         some._inverse = None if self._inverse is None else self._inverse[start:stop]
         some._scale = self._scale[start:stop] if isinstance(self._scale, Tensor) else self._scale
+        some._sums = tuple(values[start:stop] for values in self._sums)
         return some
-
-    @property
-    def weights(self) -> Tensor:
-        """[B, P] w, the best token's 1, in the precision of the logits."""
-        return self._weighed[0]
-
-    @cached_property
-    def _weighed(self) -> tuple[Tensor, Tensor]:
-        """w and w·y [B, P]: computed when first asked for, or together with those at another temperature."""
-        if self._within is not None:
-            whole, rows = self._within
-            return whole._weighed[0][rows], whole._weighed[1][rows]
-        return _weighed(self.exponents())
 
     @property
     def total(self) -> Tensor:
@@ -170,29 +162,13 @@ class Distribution:
         heated._inverse = (1.0 / temperature[:, None]).clamp_(max=torch.finfo(torch.float64).max)
         dtype = self.weights.dtype
         heated._scale = (heated._inverse / LN2).clamp_(max=torch.finfo(dtype).max).to(dtype)
-        if "_weighed" in self.__dict__:
-            heated._heat(heats, *_weighed(heated.exponents()))
-        else:
-            self._weigh_both(heated, heats)
-        return heated
-
-    def _heat(self, heats: list[float], weights: Tensor, products: Tensor) -> None:
-        """Keeps w and w·y, all on the best token in the rows whose temperature is 0."""
+        exponents = heated.exponents()
+        heated.weights = exponents.exp2()
         if 0 in heats:
-            warm = torch.tensor([[float(heat > 0)] for heat in heats], dtype=weights.dtype)
-            weights.mul_(warm).scatter_(-1, self.best[:, None], 1.0)
-            products.mul_(warm)
-        self._weighed = weights, products
-
-    def _weigh_both(self, heated: Distribution, heats: list[float]) -> None:
-        """The weights and sums of this distribution and of a tempered one of the same rows, in the operations of one."""
-        assert isinstance(heated._scale, Tensor)
-        scales = torch.stack([torch.full_like(heated._scale, 1 / LN2), heated._scale])  # [2, B, 1]
-        weights, products = _weighed(floored((self.padded - self._highest) * scales))
-        self._weighed = weights[0], products[0]
-        heated._heat(heats, weights[1], products[1])
-        sums = _sums(weights.flatten(0, 1), products.flatten(0, 1), self.best.repeat(2))
-        self._sums, heated._sums = zip(*(values.chunk(2) for values in sums), strict=True)
+            warm = (temperature > 0).to(dtype)[:, None]
+            heated.weights.mul_(warm).scatter_(-1, self.best[:, None], 1.0)
+        heated._products = exponents.mul_(heated.weights)
+        return heated
 
     def keeping(self, mask: Tensor) -> Distribution:
         """Renormalised over the tokens where mask [B, V] is 1; where that leaves none, over the best token alone."""
@@ -201,7 +177,7 @@ class Distribution:
             mask = pad(mask, (0, self.padded.shape[-1] - mask.shape[-1]))
         kept = self._child()
         kept._masked = True
-        kept._weighed = self._weighed[0] * mask, self._weighed[1] * mask
+        kept.weights, kept._products = self.weights * mask, self._products * mask
         lost = kept.weights.gather(-1, self.best[:, None]) == 0  # [B, 1]
         if lost.any():
             kept._crown(lost)
@@ -220,11 +196,18 @@ class Distribution:
 
     @cached_property
     def _sums(self) -> tuple[Tensor, ...]:
-        """What the function `_sums` says."""
-        if self._within is not None:
-            whole, rows = self._within
-            return tuple(values[rows] for values in whole._sums)
-        return _sums(*self._weighed, self.best)
+        """The sums of the weights by blocks, without the best token's [B, n]; Z, ln Z and H [B]. All float64."""
+        return self._summed()
+
+    def _summed(self) -> tuple[Tensor, ...]:
+        best = self.best[:, None]
+        self.weights.scatter_(-1, best, 0.0)
+        parts = blocks(self.weights).sum(-1).double()
+        self.weights.scatter_(-1, best, 1.0)
+        rest = parts.sum(-1)
+        total, log_total = rest + 1, rest.log1p()
+        entropy = torch.addcdiv(log_total, row_sums(self._products), total, value=-LN2)
+        return parts, total, log_total, entropy.clamp_(min=0.0)
 
     def _logprobs(self, logits: Tensor) -> Tensor:
         """ln p [B, k] in float64 of tokens with these logits [B, k]."""
@@ -240,7 +223,6 @@ class Distribution:
     def _child(self) -> Distribution:
         """Another distribution over the same logits, at the same T; its weights are still to come."""
         child = Distribution.__new__(Distribution)
-        child._within = None
         for name in ("logits", "size", "padded", "top", "best", "_peaks", "_highest", "_inverse", "_scale", "_masked"):
             setattr(child, name, getattr(self, name))
         return child
@@ -253,25 +235,8 @@ class Distribution:
         left = (self.weights > 0).scatter_(-1, best, True)
         self.best, self._highest = best[:, 0], self.padded.gather(-1, best)
         exponents = self.exponents()
-        weights = exponents.exp2() * left
-        self._weighed = weights, exponents.mul_(weights)
-
-
-def _weighed(exponents: Tensor) -> tuple[Tensor, Tensor]:
-    """w = 2^y and w·y of exponents y [..., P], which are overwritten."""
-    weights = exponents.exp2()
-    return weights, exponents.mul_(weights)
-
-
-def _sums(weights: Tensor, products: Tensor, best: Tensor) -> tuple[Tensor, ...]:
-    """The sums of w [B, P] by blocks without the best token's [B, n]; Z, ln Z and H [B]. All float64."""
-    weights.scatter_(-1, best[:, None], 0.0)
-    parts = blocks(weights).sum(-1).double()
-    weights.scatter_(-1, best[:, None], 1.0)
-    rest = parts.sum(-1)
-    total, log_total = rest + 1, rest.log1p()
-    entropy = torch.addcdiv(log_total, row_sums(products), total, value=-LN2)
-    return parts, total, log_total, entropy.clamp_(min=0.0)
+        self.weights = exponents.exp2() * left
+        self._products = exponents.mul_(self.weights)
 
 
 def blocks(values: Tensor) -> Tensor:
