@@ -18,6 +18,9 @@ M = TypeVar("M", bound=nn.Module)
 class RowLinear(nn.Module):
     """A linear layer of [N, I] with the weights of another: one product and one sum a row, in one operation."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.register_buffer("weight", layer.weight.detach().T.contiguous()[None])  # [1, I, O]
