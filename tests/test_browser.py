@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
 ]
 ROOT = Path(__file__).parents[1]
+PRECISION = "gguf"  # the app and the test load the model each for itself, and `auto` may choose differently
 LENGTH = 24
 ATTACKS = (
     "${window.broken=1}", "{{constructor}}", "<img src=x onerror='window.broken=1'>", "`${window.broken=1}`",
@@ -42,6 +43,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The app as a user starts it, with a data folder of its own: its address and that folder."""
     data, port = tmp_path_factory.mktemp("data"), free_port()
     command = [sys.executable, "app.py", "--port", str(port), "--data-folder", str(data)]
+    command += ["--precision", PRECISION]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     url = f"http://127.0.0.1:{port}/"
     for _ in range(240):
@@ -78,7 +80,7 @@ def test_compare_colours_every_counted_token_with_the_servers_numbers(
     page.click("#generate")
     page.wait_for_selector("#compare-board .pg-figures dt", timeout=180_000)
     specs = page.locator(".pg-specinput").evaluate_all("inputs => inputs.map(i => i.value)")
-    traces = load_parts(Settings(data_folder=tmp_path)).generate(
+    traces = load_parts(Settings(data_folder=tmp_path, precision=PRECISION)).generate(
         Request("Name three birds.", seed=1, max_tokens=LENGTH), specs
     )
     for lane, trace in enumerate(traces):
@@ -118,7 +120,7 @@ def test_arena_is_blind_until_the_vote_and_reveals_after_it(page: Page, app: tup
     assert revealed == shown
     page.screenshot(path=shots(tmp_path) / "arena-revealed.png", full_page=True)
     assert page.problems == []  # type: ignore[attr-defined]
-    parts = load_parts(Settings(data_folder=app[1]))
+    parts = load_parts(Settings(data_folder=app[1], precision=PRECISION))
     file = tmp_path / "votes.jsonl"
     export(parts.store, file, "lpo")
     (line,) = file.read_text(encoding="utf-8").splitlines()

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
-    return load_parts(Settings(data_folder=tmp_path_factory.mktemp("data")))
+    return load_parts(Settings(data_folder=tmp_path_factory.mktemp("data"), precision="gguf"))
 
 
 def requests() -> list[Request]:

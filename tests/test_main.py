@@ -40,7 +40,7 @@ def test_generate_prints_one_trace_a_lane_in_order_and_nothing_else(
     embedded_model: LanguageModel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once as a user runs it, once in this process: the same seed gives the same lines."""
-    command = [sys.executable, "-m", "playground", *ASK]
+    command = [sys.executable, "-m", "playground", *ASK, "--precision", "float32"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     lanes = traces(done.stdout)
     assert [lane.policy.partition(":")[0] for lane in lanes] == ["fixed", "edt", "edt"]
