@@ -1,7 +1,8 @@
 """Which precision a Llama-like model runs in on this CPU: measured at start on the shapes of its layers.
 
-`auto` takes the fastest of the precisions that quantise nothing which was not quantised already, and float16 weights,
-the closest to float32 of them, unless another is faster by more than WORTH. int8 is for whoever asks for it.
+`auto` chooses among the precisions that quantise nothing which was not quantised already: the blocks of a GGUF file where
+there are some, else float16 weights, the closest to float32, unless another is faster by more than WORTH, so that a busy
+machine does not choose differently at every start. int8 is for whoever asks for it.
 
 A decode step reads every weight once, so what counts is how fast weights come from memory: as many layers are measured as
 no cache holds.
@@ -32,11 +33,11 @@ WORDS = {
 
 
 def measured(config: Any, candidates: Sequence[str]) -> tuple[str, str]:
-    """The precision `auto` takes for a model of this configuration, and why in one sentence."""
+    """The precision `auto` takes for a model of this configuration, and why in one sentence; the first is preferred."""
     times = {name: _seconds(config, name) for name in candidates if available(name)} | {
         "float32": _seconds(config, "float32")
     }
-    best = min(times, key=lambda name: times[name] / (WORTH if name == "float16" else 1.0))
+    best = min(times, key=lambda name: times[name] / (WORTH if name == candidates[0] else 1.0))
     said = ", ".join(f"{name} {1e3 * seconds:.2f} ms" for name, seconds in times.items())
     return best, f"{WORDS[best]}; one layer's linear maps over {ROWS} rows, measured at this start: {said}."
 

@@ -265,6 +265,8 @@ def test_the_choice_of_precision_is_measured_and_said(tmp_path: Path, monkeypatc
     seconds["gguf"] = 0.05
     assert load_language_model(str(tmp_path)).precision == "float32"  # no such file here
     assert load_language_model(cache=Settings().cache_folder).precision == "gguf"
+    seconds |= {"gguf": 0.11, "float32": 0.1}  # not faster by enough
+    assert load_language_model(cache=Settings().cache_folder).precision == "gguf"
 
 
 def test_blocks_are_the_values_of_the_file(tmp_path: Path) -> None:
