@@ -246,6 +246,17 @@ def test_what_it_cannot_run_goes_to_transformers_or_is_refused(tmp_path: Path) -
     ):
         load_language_model(str(tmp_path), precision="float16")
     assert load_language_model(str(tmp_path), precision="bfloat16").precision == "bfloat16"
+    for extra, why in (
+        ({"attention_bias": True}, "has a bias"),
+        ({"mlp_bias": True}, "has a bias"),
+        (
+            {"rope_parameters": {**config["rope_parameters"], "partial_rotary_factor": 0.5}},
+            "rotary embedding is partial",
+        ),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **extra}))
+        with pytest.raises(ModelError, match=why):
+            load_language_model(str(tmp_path), precision="float16")
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="has no GGUF file"):
         load_language_model(str(tmp_path), precision="gguf")

@@ -67,7 +67,7 @@ def anything(outputs: int, inputs: int, precision: str) -> Weight:
 
 @torch.inference_mode()
 def same_bits(linear: Kernel, inputs: int) -> bool:
-    """Whether this map gives a row [inputs] the same bits alone and beside others, tried on a few hundred rows.
+    """Whether this map gives a row [inputs] the same bits alone and beside others, tried on over a hundred rows.
 
     Products that add up in another order often round to the same bfloat16, so few rows would not show it.
     """

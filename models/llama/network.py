@@ -35,9 +35,17 @@ def unsupported(config: Any) -> str:
         return f"{config.model_type} is not one of {', '.join(MODEL_TYPES)}"
     if windowed and getattr(config, "sliding_window", None) is not None:
         return "it attends through a window"
-    if rope not in ROPE_TYPES:
-        return f"its rotary embedding is {rope}"
+    if rope not in ROPE_TYPES or _partial(config):
+        return f"its rotary embedding is {'partial' if rope in ROPE_TYPES else rope}"
+    if getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False):
+        return "its attention or feed-forward output has a bias"
     return "" if config.hidden_act == "silu" else f"its activation is {config.hidden_act}"
+
+
+def _partial(config: Any) -> bool:
+    """Whether only a part of every head is turned."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return float(rope.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", None)) or 1.0) != 1.0
 
 
 def rotary_of(config: Any) -> Rotary:
