@@ -1,0 +1,150 @@
+"""`scores`: the score of every task at every setting, once; a policy at sequence level is then a look-up in this table.
+
+Two policies that give a task the same setting share its replies, so they differ only where they choose differently. All
+replies of a task are decoded in batches of at most ROWS rows, its prompt read once. Temperature 0 is decoded once, since
+it always says the same: a set of eight is then eight times that reply.
+
+FILE              JSON lines, one a task: {"id", "scores": {setting: [score of each candidate]}}
+FILE.replies.jsonl   {"id", "replies": {setting: [[text, …] of each candidate]}}
+FILE.manifest.json   what must not change within a table
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from playground.decoding.engine import rows_of, turns
+from playground.decoding.forward import answers
+from playground.decoding.policies.base import Resources, Row
+from playground.decoding.policies.catalogue import catalogue
+from playground.decoding.session import Session
+from playground.decoding.trace import Finished, Trace
+from playground.errors import PlaygroundError
+from playground.training.plan import Plan, setting
+from playground.training.tasks import Task
+
+ROWS = 64
+SEED = 20_000_003  # of evaluation replies; labels are sampled with other seeds
+Scores = dict[str, dict[str, list[float]]]
+Replies = dict[str, dict[str, list[list[str]]]]
+
+
+def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SEED) -> Scores:
+    """Decodes what the table `out` does not hold yet; returns all of it. `model` satisfies the engine's protocol.
+
+    Raises PlaygroundError where `out` was begun with another model, seed or plan.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _check(out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision})
+    known, _ = read(out)
+    wanted = [task for task in plan.measured(tasks) if task.id not in known]
+    with out.open("a", encoding="utf-8") as file, replies_file(out).open("a", encoding="utf-8") as texts:
+        for task in tqdm(wanted, desc=f"scores {plan.suite}"):
+            replies = candidates(model, task, plan, seed)
+            scores = {name: [task.score(texts) for texts in sets] for name, sets in replies.items()}
+            for stream, row in (
+                (texts, {"id": task.id, "replies": replies}),
+                (file, {"id": task.id, "scores": scores}),
+            ):
+                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+                stream.flush()
+            known[task.id] = scores
+    return known
+
+
+def candidates(model: Any, task: Task, plan: Plan, seed: int) -> dict[str, list[list[str]]]:
+    """The texts of every candidate of one task by setting, all drawn from the task's one prompt."""
+    stratum = plan.stratum(task)
+    assert stratum is not None
+    greedy = setting(0.0)
+    replicas = {name: 1 if name == greedy else stratum.samples * task.replies for name in plan.settings}
+    policies = catalogue({})
+    specs = [policies.parse(name) for name, count in replicas.items() for _ in range(count)]
+    request = task.request(seed)
+    session = Session(model, request, Resources(_no_heads))
+    rows = rows_of(request, specs)
+    texts = (
+        trace.text for start in range(0, len(rows), ROWS) for trace in _decoded(session, rows[start : start + ROWS])
+    )
+    found: dict[str, list[list[str]]] = {}
+    for name, count in replicas.items():
+        replies = [next(texts) for _ in range(count)]
+        if name == greedy:
+            replies *= task.replies
+        found[name] = [replies[i : i + task.replies] for i in range(0, len(replies), task.replies)]
+    return found
+
+
+def read(out: Path) -> tuple[Scores, Replies]:
+    """Scores and replies by task; a half-written last line of either file is cut off."""
+    scores = {row["id"]: row["scores"] for row in _rows(out)}
+    return scores, {row["id"]: row["replies"] for row in _rows(replies_file(out)) if row["id"] in scores}
+
+
+def replies_file(out: Path) -> Path:
+    """Where the texts of the table `out` are kept."""
+    return out.with_name(out.name + ".replies.jsonl")
+
+
+def manifest_file(out: Path) -> Path:
+    """Where it stands what made the table `out`."""
+    return out.with_name(out.name + ".manifest.json")
+
+
+def manifest(plan: Plan, seed: int) -> dict[str, Any]:
+    """What must not change within a table: settings, samples and the seed."""
+    return {
+        "suite": plan.suite,
+        "seed": seed,
+        "samples": {stratum.name: stratum.samples for stratum in plan.strata},
+        "settings": list(plan.settings),
+    }
+
+
+def _check(out: Path, made_by: Mapping[str, Any]) -> None:
+    path = manifest_file(out)
+    if not path.is_file():
+        path.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
+        return
+    began = json.loads(path.read_text(encoding="utf-8"))
+    differs = next((key for key, value in made_by.items() if began.get(key) != value), None)
+    if differs is not None:
+        raise PlaygroundError(
+            f"{out} was begun with another {differs} ({_short(began.get(differs))}, now {_short(made_by[differs])}); "
+            "name another file."
+        )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _decoded(session: Session, rows: Sequence[Row]) -> tuple[Trace, ...]:
+    """The finished traces of some rows; a session reads its prompt once, however many times it is decoded."""
+    running = turns(session, rows)
+    turn = next(running)
+    while not isinstance(turn.event, Finished):
+        turn = running.send(answers(turn.forwards))
+    return turn.event.traces
+
+
+def _no_heads(name: str) -> Any:
+    raise PlaygroundError(f"The score table has fixed settings only, and no checkpoint {name!r}.")
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        return
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    for line in whole.split(b"\n")[:-1]:  # not splitlines: a reply may hold U+2028
+        yield json.loads(line)

@@ -1,0 +1,99 @@
+"""The score table: the same whatever the batches, continued after a kill, cut where a line is half."""
+
+import json
+
+import pytest
+
+from playground.errors import PlaygroundError
+from playground.training import scores
+from playground.training.lanes import replies
+from playground.training.plan import Plan, Stratum, plan_of, setting
+from playground.training.tasks import Task
+
+PLAN = Plan(
+    "invented",
+    (
+        Stratum("fact", "fact", "contains-answer", "extraction", 3),
+        Stratum("any", "any", "distinct-valid", "writing", 2),
+    ),
+    {"both": ("fact", "any")},
+    grid=(0.0, 1.0),
+)
+
+
+def task(name: str, family: str, split: str = "test", cluster: str = "c") -> Task:
+    metric = {"fact": "contains-answer", "any": "distinct-valid"}[family]
+    count = {"fact": 1, "any": 4}[family]
+    letters = tuple("abcdefghij")
+    return Task(name, "invented", family, cluster, f"Prompt {name}", 6, metric, split, replies=count, answers=letters)
+
+
+TASKS = (task("f0", "fact"), task("a0", "any"), task("f1", "fact"))
+
+
+def test_a_table_holds_every_setting_with_as_many_candidates_as_the_plan_says(tiny, tmp_path):
+    table = scores.run(tiny, TASKS, PLAN, tmp_path / "t.jsonl")
+    assert set(table) == {"f0", "a0", "f1"}
+    for name, row in table.items():
+        assert set(row) == set(PLAN.settings)
+        wanted = 3 if name.startswith("f") else 2
+        assert all(len(values) == (1 if key == setting(0) else wanted) for key, values in row.items())
+    kept, texts = scores.read(tmp_path / "t.jsonl")
+    assert kept == table
+    for item in TASKS:
+        for key, sets in texts[item.id].items():
+            assert [item.score(replies) for replies in sets] == table[item.id][key]
+
+
+def test_batches_change_nothing_and_read_the_prompt_once(tiny, tmp_path, monkeypatch):
+    whole = scores.candidates(tiny, TASKS[1], PLAN, seed=5)
+    reads = []
+    begin = tiny.begin
+    monkeypatch.setattr(tiny, "begin", lambda ids: reads.append(len(ids)) or begin(ids), raising=False)
+    monkeypatch.setattr(scores, "ROWS", 3)
+    assert scores.candidates(tiny, TASKS[1], PLAN, seed=5) == whole
+    assert len(reads) == 1
+    alone = replies(tiny, TASKS[1].request(5), [setting(1.0)] * 8, {})  # the naive way: one batch, this setting alone
+    assert [trace.text for trace in alone] == [text for texts in whole[setting(1.0)] for text in texts]
+
+
+def test_a_killed_run_goes_on_to_the_same_table(tiny, tmp_path):
+    whole = scores.run(tiny, TASKS, PLAN, tmp_path / "a.jsonl")
+    scores.run(tiny, TASKS[:2], PLAN, tmp_path / "b.jsonl")
+    for path in (tmp_path / "b.jsonl", scores.replies_file(tmp_path / "b.jsonl")):
+        content = path.read_bytes()
+        path.write_bytes(content[: content.rindex(b"{") + 9])  # killed within the last line
+    assert scores.run(tiny, TASKS, PLAN, tmp_path / "b.jsonl") == whole
+    for suffix in ("", ".replies.jsonl"):
+        assert (tmp_path / f"b.jsonl{suffix}").read_bytes() == (tmp_path / f"a.jsonl{suffix}").read_bytes()
+
+
+def test_a_table_of_another_seed_is_not_continued(tiny, tmp_path):
+    scores.run(tiny, TASKS[:1], PLAN, tmp_path / "t.jsonl", seed=1)
+    with pytest.raises(PlaygroundError, match="another seed"):
+        scores.run(tiny, TASKS, PLAN, tmp_path / "t.jsonl", seed=2)
+
+
+def test_held_out_clusters_are_measured_evenly_and_others_once():
+    plan = Plan(
+        "invented",
+        (
+            Stratum("fact", "fact", "contains-answer", "extraction", 1, per_cluster=2, crossed=True),
+            Stratum("any", "any", "distinct-valid", "writing", 1),
+        ),
+        {},
+    )
+    tasks = [task(f"f{i}", "fact", "train", f"article {i // 5}") for i in range(10)]
+    tasks += [task(f"a{i}", "any", "train" if i < 4 else "test", f"class {i // 2}") for i in range(8)]
+    assert [t.id for t in plan.measured(tasks)] == ["f0", "f2", "f5", "f7", "a0", "a2", "a4", "a5", "a6", "a7"]
+
+
+def test_the_plan_has_the_opponents_that_the_issue_names():
+    plan = plan_of("grounded-or-varied")
+    assert plan.grid == (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2)
+    assert len(plan.plain) == 7 and len(plan.filtered) == 24
+    assert "fixed:temperature=1.2,min_p=0.1" in plan.settings
+    assert "fixed:temperature=0.7" in plan.settings  # the hand table's
+    assert json.loads(json.dumps(scores.manifest(plan, 0)))["samples"] == {"grounded": 4, "varied": 2}
+    with pytest.raises(PlaygroundError, match="grounded-or-varied"):
+        plan_of("grounded")
