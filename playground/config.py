@@ -31,9 +31,9 @@ class Settings:
     precision     "auto" measures at start; "float32", "float16", "bfloat16", "int8", "gguf" (the file's own blocks)
     device        "auto", "cpu", "cuda" or "mps"
     small_model   the small model of `entropy-switch`, given as `model` is; None takes the first layers of `model`
-    checkpoints   a folder of further trained heads, beside those that ship
+    checkpoints   a folder of further trained heads, beside those that ship; None is one in the data folder
     database_url  SQLAlchemy URL; None is a SQLite file in the data folder
-    data_folder   the user's data folder: database and signing key
+    data_folder   the user's data folder: database, signing key, heads trained on the page
     cache_folder  the converted default model
     """
 
@@ -58,6 +58,11 @@ class Settings:
     @property
     def sqlalchemy_url(self) -> str:
         return self.database_url or f"sqlite:///{self.data_folder / 'votes.sqlite3'}"
+
+    @property
+    def trained_heads(self) -> Path:
+        """The folder of heads beside those that ship; the Train tab writes to it."""
+        return self.checkpoints or self.data_folder / "checkpoints"
 
 
 class OneSentenceParser(argparse.ArgumentParser):
@@ -110,7 +115,7 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
         metavar="ID|DIR|FILE.gguf",
         help="the small model of entropy-switch (default: the model's own first layers)",
     )
-    add("--checkpoints", metavar="DIR", help="a folder of further trained heads")
+    add("--checkpoints", metavar="DIR", help="a folder of further trained heads (default: checkpoints in the data folder)")
     add("--database-url", metavar="URL", help="SQLAlchemy URL of the vote store (default: SQLite in the data folder)")
     add("--data-folder", metavar="DIR", help="the folder of the database and the signing key")
     add("--cache-folder", metavar="DIR", help="the folder of the converted default model")

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 
 from models import checkpoints
 from models.errors import ModelError
-from models.kinds import KINDS
 from models.language_model import LanguageModel
 from models.loading import load_language_model
 from playground.config import Settings
 from playground.decoding import engine
 from playground.decoding.policies.base import Resources
-from playground.decoding.policies.catalogue import Catalogue, catalogue
+from playground.decoding.policies.catalogue import Catalogue
 from playground.decoding.scheduler import Scheduler, room_for
 from playground.decoding.trace import Event, Finished, Request, Trace
 from playground.errors import PlaygroundError
 from playground.predictors import Predictors
+from playground.shelf import Shelf
 from playground.zero_gpu import on_gpu, present
 
 if TYPE_CHECKING:
@@ -43,11 +43,29 @@ class Parts:
 
     settings: Settings
     language_model: LanguageModel
-    catalogue: Catalogue
-    heads: tuple[checkpoints.Checkpoint, ...]
-    refused_heads: tuple[str, ...]
+    shelf: Shelf
     _decode: Decode
     visitors: bool = False  # whether many may stream at once
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The policies, each with the head that it takes when none is named."""
+        return self.shelf.now.catalogue
+
+    @property
+    def heads(self) -> tuple[checkpoints.Checkpoint, ...]:
+        """The heads that fit the model; one that was trained since the start is among them."""
+        return self.shelf.now.heads
+
+    @property
+    def refused_heads(self) -> tuple[str, ...]:
+        """A sentence for every head that cannot be used."""
+        return self.shelf.now.refused
+
+    @property
+    def arena(self) -> tuple[str, ...]:
+        """Specs of the learned policies that may meet in the Arena."""
+        return self.shelf.now.arena
 
     @functools.cached_property
     def store(self) -> Store:
@@ -88,23 +106,20 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
         settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
     )
     base = checkpoints.Base(model.name, model.revision, model.hidden_size, model.vocab_size)
-    folders = [folder for folder in (settings.checkpoints, checkpoints.SHIPPED) if folder is not None]
+    folders = [settings.trained_heads, checkpoints.SHIPPED]
     if settings.checkpoints is not None and not settings.checkpoints.is_dir():
         raise PlaygroundError(f"`checkpoints` must be an existing folder, got {settings.checkpoints}.")
-    found = checkpoints.find(folders, base)
-    defaults = {kind: checkpoints.default_for(kind, found.usable) for kind in KINDS}
-    policies = catalogue({kind: checkpoint.name for kind, checkpoint in defaults.items() if checkpoint})
-
+    shelf = Shelf(folders, base)
     predictors = Predictors(model, folders, base, settings)
     resources = Resources(predictors.head, predictors.predictor, predictors.small_model)
 
     stream = Scheduler(room_for(model), shown=(ModelError,)).stream if visitors and not present() else engine.stream
 
     def decode(request: Request, specs: tuple[str, ...], replicas: tuple[int, ...] | None) -> Iterator[Event]:
-        rows = engine.rows_of(request, [policies.parse(spec) for spec in specs], replicas)
+        rows = engine.rows_of(request, [shelf.now.catalogue.parse(spec) for spec in specs], replicas)
         try:
             yield from stream(model, request, rows, resources)
         except ModelError as error:  # whoever streams need not know models/
             raise PlaygroundError(str(error)) from error
 
-    return Parts(settings, model, policies, found.usable, found.refused, on_gpu(decode), visitors and not present())
+    return Parts(settings, model, shelf, on_gpu(decode), visitors and not present())

@@ -124,6 +124,7 @@ class ScriptedParts:
         )
         for level in ("token", "sequence")
     )
+    arena: tuple[str, ...] = ("adaptive-token", "adaptive-sequence")
     refused_heads: tuple[str, ...] = ("Checkpoint 'other' was trained on another model.",)
     closed: list[int] = field(default_factory=list)
     visitors: bool = True

@@ -54,7 +54,7 @@ def test_swapping_the_arms_names_changes_no_byte_but_ids(settings: Settings, mon
     sent = []
     for learned in (["adaptive-token"], ["adaptive-sequence"]):
         tab = Arena(ScriptedParts(settings), Runs(), Places(1), random.Random(5))  # type: ignore[arg-type]
-        tab.learned = learned
+        tab.parts.arena = tuple(learned)  # type: ignore[misc]
         tab.parts.store.agree(VOTER, notice.VERSION)
         sent.append(json.dumps([{**message, "battle": "", "run": ""} for message in battle(tab)]))
     assert sent[0] == sent[1]

@@ -63,6 +63,7 @@ class Paced:
     passes: float = 50.0
     heads: tuple[Any, ...] = ()
     refused_heads: tuple[str, ...] = ()
+    arena: tuple[str, ...] = ()
     emitted: list[float] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
     visitors: bool = True

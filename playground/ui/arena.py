@@ -37,8 +37,6 @@ class Arena:
     def __init__(self, parts: Parts, runs: Runs, places: Places, chance: random.Random | None = None) -> None:
         self.parts, self.runs, self.places = parts, runs, places
         self.chance = chance or random.SystemRandom()
-        kinds = {checkpoint.meta.kind for checkpoint in parts.heads}
-        self.learned = [kind for kind in arms.LEARNED if kind in kinds]
 
     def battle(
         self, prompt: str, system: str, prefill: str, stops: str, source: str, voter: str | None, visitor: gr.Request
@@ -50,7 +48,7 @@ class Arena:
             request = read_request(prompt, system, prefill, stops, source, self.chance.randrange(2**31), LENGTH)
             if not voter or not self.parts.store.agreed(voter, notice.VERSION):
                 raise PlaygroundError("Agree to the notice first; nothing is stored before.")
-            drawn = arms.draw(self.learned, self.chance)
+            drawn = arms.draw(self.parts.arena, self.chance)
             specs = [str(self.parts.catalogue.parse(arm)) for arm in drawn.arms]
             opened = Battle(
                 uuid.uuid4().hex, drawn.mode, True, request, family_of(prompt), (specs[0], specs[1]), drawn.left,

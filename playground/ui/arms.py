@@ -19,7 +19,7 @@ from playground.records import Arm, Mode
 
 MODES: tuple[tuple[Mode, float], ...] = (("collect", 0.5), ("evaluate", 0.5))
 ADAPTIVE = ("adaptive-token", "adaptive-sequence")
-LEARNED = (*ADAPTIVE, "tempnet", "auto-deco")
+LEARNED = (*ADAPTIVE, "tempnet", "auto-deco")  # kinds of head; a spec may name one: adaptive-token:checkpoint=NAME
 RULES = ("edt", "target-entropy")
 FIXED = ("fixed:temperature=0.0", "fixed:temperature=0.7", "fixed:temperature=1.0")
 
@@ -35,11 +35,11 @@ class Draw:
 
 
 def pairs(mode: Mode, learned: Sequence[str]) -> list[tuple[tuple[str, str], float]]:
-    """Every ordered pair of a mode with its probability; `learned` names the policies that have a head.
+    """Every ordered pair of a mode with its probability; `learned` are specs of the policies that have a head.
 
     Without an AdaptiveDecoder head, both modes compare policies as they would be used.
     """
-    sampling = [f"{name}:select=sample" for name in learned if name in ADAPTIVE]
+    sampling = [sampled(spec) for spec in learned if spec.partition(":")[0] in ADAPTIVE]
     if mode == "collect" and sampling:
         pool = sampling
         listed = [(first, second) for first in pool for second in pool]
@@ -47,6 +47,11 @@ def pairs(mode: Mode, learned: Sequence[str]) -> list[tuple[tuple[str, str], flo
         pool = [*learned, *FIXED, *RULES, *(["shuffled"] if "adaptive-token" in learned else [])]
         listed = [(first, second) for first in pool for second in pool if first != second]
     return [(pair, 1 / len(listed)) for pair in listed]
+
+
+def sampled(spec: str) -> str:
+    """The same head, drawing its temperatures."""
+    return f"{spec}{',' if ':' in spec else ':'}select=sample"
 
 
 def draw(learned: Sequence[str], chance: random.Random) -> Draw:
