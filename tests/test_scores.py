@@ -91,7 +91,8 @@ def test_held_out_clusters_are_measured_evenly_and_others_once():
 def test_the_plan_has_the_opponents_that_the_issue_names():
     plan = plan_of("grounded-or-varied")
     assert plan.grid == (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2)
-    assert len(plan.plain) == 7 and len(plan.filtered) == 24
+    assert len(plan.plain) == 7
+    assert len(plan.filtered) == 24
     assert "fixed:temperature=1.2,min_p=0.1" in plan.settings
     assert "fixed:temperature=0.7" in plan.settings  # the hand table's
     assert json.loads(json.dumps(scores.manifest(plan, 0)))["samples"] == {"grounded": 4, "varied": 2}

@@ -1,4 +1,4 @@
-"""Means over prompts with 95 % t intervals, and paired differences of two policies over the same prompts."""
+"""Means over prompts or clusters with 95 % t intervals, and paired differences of two policies over the same prompts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,35 @@ def estimate(values: Sequence[float]) -> Estimate:
     n = len(values)
     if n < 2:
         return Estimate(fmean(values), math.inf, n)
-    quantile = T_QUANTILES[max(freedom for freedom in T_QUANTILES if freedom <= n - 1)]
-    return Estimate(fmean(values), quantile * stdev(values) / math.sqrt(n), n)
+    return Estimate(fmean(values), quantile(n - 1) * stdev(values) / math.sqrt(n), n)
 
 
 def difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     """a − b, paired by prompt."""
     return estimate([x - y for x, y in zip(a, b, strict=True)])
+
+
+def quantile(freedom: float) -> float:
+    """The 97.5 % quantile of Student's t, taken at the next smaller tabulated number of degrees of freedom; at least 1."""
+    return T_QUANTILES[max((f for f in T_QUANTILES if f <= freedom), default=1)]
+
+
+def mean_of_strata(strata: Sequence[Sequence[float]]) -> Estimate:
+    """The mean of S strata with equal weight, each a list of independent cluster means, with its 95 % t interval.
+
+        mean = (1/S) Σ m_s        v_s = s_s² / (S² n_s)        half = t(df) √(Σ v_s)        df = (Σ v_s)² / Σ v_s² / (n_s − 1)
+
+    m_s, s_s and n_s are the mean, the standard deviation and the number of the clusters of stratum s; df is Welch's and
+    Satterthwaite's, rounded down to the table. The half-width is infinite where a stratum has a single cluster; `count`
+    is the number of clusters.
+    """
+    count, share = sum(map(len, strata)), len(strata)
+    mean = fmean(fmean(values) for values in strata)
+    if any(len(values) < 2 for values in strata):
+        return Estimate(mean, math.inf, count)
+    parts = [(stdev(values) ** 2 / (share**2 * len(values)), len(values) - 1) for values in strata]
+    total = sum(v for v, _ in parts)
+    if total == 0:
+        return Estimate(mean, 0.0, count)
+    freedom = total**2 / sum(v**2 / n for v, n in parts)
+    return Estimate(mean, quantile(freedom) * math.sqrt(total), count)
