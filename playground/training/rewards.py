@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from playground.analysis.grammar import flaws
 from playground.analysis.measures import contains_answer, dictionary_word_share, repeated_ngram_share
 from playground.errors import PlaygroundError
 
@@ -35,6 +36,10 @@ def _keeps_words(winner: str, loser: str) -> bool:
     return dictionary_word_share(winner) >= dictionary_word_share(loser) - WORD_SHARE_LOSS
 
 
+def _fewer_flaws(record: Mapping[str, Any], text: str) -> float:
+    return -flaws(text)
+
+
 def _contains_answer(record: Mapping[str, Any], text: str) -> float:
     return float(contains_answer(text, record["answers"]))
 
@@ -45,6 +50,13 @@ def _always(winner: str, loser: str) -> bool:
 
 REWARDS = (
     Reward("fewer-repeats", "creative", "minus the share of repeated 4-grams of words", _fewer_repeats, _keeps_words),
+    Reward(
+        "fewer-flaws",
+        "creative",
+        "minus repeated 4-grams, unknown words and grammar errors, each as a share",
+        _fewer_flaws,
+        _always,
+    ),
     Reward("contains-answer", "facts", "1 where the reply holds an accepted answer, else 0", _contains_answer, _always),
 )
 
