@@ -53,7 +53,7 @@ def text(name: str, meta: Meta) -> str:
 def _training(metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return []
-    recipe = ", ".join(f"{key} {value:g}" for key, value in metrics["recipe"].items())
+    recipe = ", ".join(f"{key} {value}" if isinstance(value, str) else f"{key} {value:g}" for key, value in metrics["recipe"].items())
     return [
         f"{metrics['train_pairs']} pairs trained on, {metrics['held_out_pairs']} of other prompts held out for early stopping "
         f"(epoch {metrics['epoch']}; held-out loss {metrics['held_out_loss']:.4f}, ln 2 = 0.6931 is no knowledge; accuracy "
