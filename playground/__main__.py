@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from models.errors import ModelError
-from playground import bench, space, suggest, terminal
+from playground import bench, push, space, suggest, terminal
 from playground.config import OneSentenceParser, add_common_flags, settings_from
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     suggest.add_command(commands)
     add_commands(commands)
     bench.add_command(commands)
+    push.add_command(commands)
     _add_space(commands)
     return top
 
