@@ -121,6 +121,10 @@ class LanguageModel:
         """Teacher-forced states [T, H]: row t is the state that chose reply token t."""
         raise NotImplementedError
 
+    def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """States [T, H] and logits [T, V] of one pass: those of `features` and `score`."""
+        raise NotImplementedError
+
 
 def end_ids_of(generation_config: Any, tokenizer: Any) -> frozenset[int]:
     """The tokens that end a reply."""

@@ -120,6 +120,13 @@ class TransformersModel(LanguageModel):
         return logits.float().cpu()
 
     @torch.inference_mode()
+    def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """States [T, H] and logits [T, V] of one pass: those of `features` and `score`."""
+        logits = self.score(prompt_ids, reply_ids)
+        assert self._hidden is not None
+        return self._hidden[0, -len(reply_ids) :].float().cpu(), logits
+
+    @torch.inference_mode()
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         """Teacher-forced states [T, H]: row t is the state that chose reply token t."""
         ids = torch.tensor([[*prompt_ids, *reply_ids[:-1]]])

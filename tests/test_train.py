@@ -100,7 +100,7 @@ def test_from_prompts_to_a_checkpoint_that_decodes(tiny, tmp_path, level):
 
 def test_votes_without_grid_temperatures_and_broken_files_are_refused(tiny, tmp_path):
     data = tmp_path / "data.jsonl"
-    for content, sentence in (("{}\n", "preference/1"), ("", "one grid"), ("not json", "preference/1")):
+    for content, sentence in (("{}\n", "preference/1"), ("", "no vote at all"), ("not json", "preference/1")):
         data.write_text(content)
         with pytest.raises(PlaygroundError, match=sentence):
             train.run(tiny, [data], "token", "head", tmp_path, tmp_path / "features")

@@ -94,6 +94,10 @@ class TinyLM:
     def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         return self._output(self.features(prompt_ids, reply_ids)).logits
 
+    def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        states = self.features(prompt_ids, reply_ids)
+        return states, self._output(states).logits
+
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         _, cache = self.prefill(prompt_ids)
         states = [cache[0][0]]

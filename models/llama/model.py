@@ -102,8 +102,12 @@ class LlamaModel(LanguageModel):
 
     @torch.inference_mode()
     def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
-        pieces = self.features(prompt_ids, reply_ids).split(TEACHER_PIECE)
-        return torch.cat([self.network.unembed(piece).float() for piece in pieces])
+        return self.teacher_forced(prompt_ids, reply_ids)[1]
+
+    @torch.inference_mode()
+    def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        hidden = self.features(prompt_ids, reply_ids)
+        return hidden, torch.cat([self.network.unembed(piece).float() for piece in hidden.split(TEACHER_PIECE)])
 
     @torch.inference_mode()
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:

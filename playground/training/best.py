@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 from torch import nn
 
@@ -21,6 +22,15 @@ class Best:
             self.loss, self.epoch = loss, epoch
             self._state = copy.deepcopy(self._module.state_dict())
         return epoch - self.epoch
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The kept state."""
+        return self._state
+
+    def resume(self, state: dict[str, Any], loss: float, epoch: int) -> None:
+        """Go on from what was kept before."""
+        self._state, self.loss, self.epoch = dict(state), loss, epoch
 
     def restore(self) -> None:
         """Give the module the kept state."""

@@ -10,9 +10,10 @@ from typing import Any
 from models.checkpoints import SHIPPED
 from models.language_model import LanguageModel
 from models.loading import load_language_model
-from playground.config import Settings, add_common_flags, number, settings_from, whole
+from playground.config import Settings, add_common_flags, settings_from, whole
 from playground.training.predictor_commands import add_predictor_commands
 from playground.training.rewards import REWARDS
+from playground.training.train_commands import add_train_command
 
 
 def add_commands(subparsers: Any) -> None:
@@ -37,20 +38,7 @@ def add_commands(subparsers: Any) -> None:
     add_common_flags(sample)
     sample.set_defaults(run=_sample)
 
-    train = subparsers.add_parser("train", help="a temperature head from preference files")
-    add = train.add_argument
-    add("--data", type=Path, required=True, nargs="+", metavar="FILE", help="preference/1 files")
-    add("--level", choices=("token", "sequence"), required=True)
-    add("--loss", choices=("separate",), default="separate")
-    add("--out", required=True, metavar="NAME", help="name of the checkpoint")
-    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoint is written")
-    add("--seed", type=whole(0), default=0)
-    add("--beta", type=number(0), help="strength of the loss")
-    add("--weight-decay", type=number(0, 100))
-    add("--learning-rate", type=number(0))
-    add("--epochs", type=whole(1))
-    add_common_flags(train)
-    train.set_defaults(run=_train)
+    add_train_command(subparsers)
 
     evaluate = subparsers.add_parser("evaluate", help="held-out rewards of heads beside every fixed temperature")
     add = evaluate.add_argument
@@ -104,30 +92,6 @@ def _sample(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     names = ("prompts", "reward", "out", "level", "n", "pairs", "split", "limit", "max_tokens", "seed")
     counts = candidates.run(model, **{name: getattr(arguments, name) for name in names})
     print(", ".join(f"{key} {value}" for key, value in sorted(counts.items())), file=sys.stderr)
-
-
-def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from playground.training import train
-
-    settings = settings_from(vars(arguments), environment)
-    recipe = train.recipe_for(
-        arguments.level,
-        **{
-            name: getattr(arguments, name)
-            for name in ("seed", "beta", "weight_decay", "learning_rate", "epochs")
-            if getattr(arguments, name) is not None
-        },
-    )
-    train.run(
-        load_model(settings),
-        data=arguments.data,
-        level=arguments.level,
-        name=arguments.out,
-        folder=arguments.folder,
-        features_folder=settings.cache_folder / "features",
-        recipe=recipe,
-        command=command_line(),
-    )
 
 
 def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:

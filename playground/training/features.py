@@ -1,14 +1,16 @@
-"""Hidden states of finished replies: one teacher-forced pass a trace, cached on disk.
+"""Hidden states and likelihoods of finished replies: one teacher-forced pass a trace, cached on disk.
 
-With the language model frozen, a state depends only on the model's revision and the exact token ids, so these name the
-cached file. Teacher-forced states equal the ones seen while decoding up to float32 rounding.
+With the language model frozen, a state depends only on the model's revision and precision and the exact token ids, so these
+name the cached file; a likelihood log P(y_t | τ_k) depends on the grid too. Equation 11 needs both, and one pass makes both.
+Teacher-forced states equal the ones seen while decoding up to float32 rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,7 +20,13 @@ from playground.decoding.trace import Trace, canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.cache import cached
-from playground.training.fit import Pairs
+from playground.training.exclusions import nothing, unusable
+from playground.training.gathered import Gathered
+from playground.training.lanes import GRID
+from playground.training.lpo import LATENT, token_likelihoods
+from playground.training.pairs import Pairs
+
+__all__ = ["FeatureModel", "cached_likelihoods", "cached_states", "pairs_of", "states", "unusable"]
 
 
 class FeatureModel(Protocol):
@@ -30,67 +38,92 @@ class FeatureModel(Protocol):
 
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor: ...
 
+    def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]: ...
+
 
 def states(model: FeatureModel, trace: Trace, level: str, folder: Path) -> Tensor:
     """States [T, H] (token level) or [1, H] (sequence level: the prompt's last token), float32.
 
     Raises PlaygroundError for a trace of another model or revision.
     """
+    check_model(model, trace)
+    ids = list(trace.token_ids) if level == "token" else list(trace.token_ids[:1])
+    return cached_states(model, list(trace.prompt_ids), ids, folder)
+
+
+def check_model(model: FeatureModel, trace: Trace) -> None:
+    """Raises PlaygroundError for a trace of another model or revision."""
     if (trace.model, trace.revision) != (model.name, model.revision):
         raise PlaygroundError(
             f"`data` holds replies of {trace.model!r} ({trace.revision}), but the loaded model is {model.name!r} "
             f"({model.revision}); load the model that wrote them."
         )
-    ids = list(trace.token_ids) if level == "token" else list(trace.token_ids[:1])
-    return cached_states(model, list(trace.prompt_ids), ids, folder)
 
 
 def cached_states(model: FeatureModel, prompt_ids: list[int], ids: list[int], folder: Path) -> Tensor:
     """The states [T, H] that chose the tokens `ids` after `prompt_ids`, float32 (float16 on disk)."""
-    key = canonical_json([model.name, model.revision, model.precision, prompt_ids, ids])
+    key = _key(model, prompt_ids, ids)
     return cached(folder, key, lambda: {"hidden": model.features(prompt_ids, ids).half()})["hidden"].float()
 
 
+def cached_likelihoods(
+    model: FeatureModel, prompt_ids: list[int], ids: list[int], grid: Sequence[float], folder: Path
+) -> tuple[Tensor, Tensor]:
+    """States [T, H] and log P(y_t | τ_k) [T, K] over `grid`, float32; at most one pass makes what is missing of them."""
+    key = _key(model, prompt_ids, ids)
+    passed = functools.cache(lambda: model.teacher_forced(prompt_ids, ids))
+    hidden = cached(folder, key, lambda: {"hidden": passed()[0].half()})["hidden"].float()
+    likelihood = cached(
+        folder,
+        f"{key}\nlikelihood {list(grid)}",
+        lambda: {"likelihood": token_likelihoods(passed()[1], torch.tensor(ids), grid)},
+    )["likelihood"]
+    return hidden, likelihood
+
+
 def pairs_of(
-    model: FeatureModel, preferences: Sequence[Preference], level: str, folder: Path
+    model: FeatureModel,
+    preferences: Sequence[Preference],
+    level: str,
+    folder: Path,
+    loss: str = "separate",
+    grid: tuple[float, ...] = GRID,
+    reading: Callable[[int, int], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    spans: bool = True,
 ) -> tuple[Pairs, dict[str, int]]:
-    """The steps of all decided votes that eq. 10 can learn from, and counts of those it cannot, by reason."""
-    columns: dict[str, list[Any]] = {"hidden": [], "index": [], "pair": [], "sign": []}
-    prompts: list[str] = []
-    dropped: dict[str, int] = {}
-    for preference in tqdm(preferences, desc="features"):
-        reason = unusable(preference, level)
+    """The rows of all votes that `loss` can learn from, and counts of those it cannot, by reason.
+
+    `spans` says whether a vote's spans weigh its tokens. `reading` is told how many votes of how many have been read. Raises PlaygroundError where no vote is usable, where
+    a trace is another model's, and where `stop` says so.
+    """
+    gathered = Gathered(level, loss, grid, spans)
+    read = functools.partial(_read, model, level=level, loss=loss, grid=grid, folder=folder)
+    for number, preference in enumerate(tqdm(preferences, desc="features")):
+        if stop is not None and stop():
+            raise PlaygroundError("The training was stopped before its first epoch; nothing was written.")
+        reason = unusable(preference, level, loss, grid)
         if reason:
-            dropped[reason] = dropped.get(reason, 0) + 1
-            continue
-        for sign, traces in ((1.0, preference.chosen), (-1.0, preference.rejected)):
-            for trace in traces or ():
-                hidden = states(model, trace, level, folder)
-                steps = trace.steps[: len(hidden)]
-                columns["hidden"].append(hidden)
-                columns["index"].append(torch.tensor([step.grid_index for step in steps]))
-                columns["pair"].append(torch.full((len(steps),), len(prompts)))
-                columns["sign"].append(torch.full((len(steps),), sign))
-        prompts.append(preference.prompt)
-    if not prompts:
-        raise PlaygroundError(
-            "`data` holds no decided vote between replies with temperatures from one grid; sample more."
-        )
-    joined = {name: torch.cat(values) for name, values in columns.items()}
-    return Pairs(**joined, prompts=tuple(prompts)), dropped
+            gathered.drop(reason)
+        else:
+            gathered.add(preference, read)
+        if reading is not None:
+            reading(number + 1, len(preferences))
+    if not len(gathered):
+        raise PlaygroundError(nothing(gathered.dropped))
+    return gathered.pairs(), gathered.dropped
 
 
-def unusable(preference: Preference, level: str) -> str | None:
-    """Why a vote teaches eq. 10 nothing, or None."""
-    if preference.chosen is None or preference.rejected is None:
-        return "undecided"
-    traces = (*preference.chosen, *preference.rejected)
-    if any(not trace.steps or trace.steps[0].grid_index is None for trace in traces):
-        return "no temperature from a grid"
-    if any(
-        not trace.policy.startswith(f"adaptive-{level}:") or "select=sample" not in trace.policy for trace in traces
-    ):
-        return f"temperatures not sampled per {'token' if level == 'token' else 'reply'}"
-    if level == "sequence" and len({trace.steps[0].grid_index for trace in traces}) == 1:
-        return "equal temperature"
-    return None
+def _read(
+    model: FeatureModel, trace: Trace, level: str, loss: str, grid: Sequence[float], folder: Path
+) -> tuple[Tensor, Tensor | None]:
+    """What one trace gives: its states, and its tokens' likelihoods where the loss asks for them."""
+    if loss not in LATENT:
+        return states(model, trace, level, folder), None
+    check_model(model, trace)
+    hidden, likelihood = cached_likelihoods(model, list(trace.prompt_ids), list(trace.token_ids), grid, folder)
+    return (hidden if level == "token" else hidden[:1]), likelihood
+
+
+def _key(model: FeatureModel, prompt_ids: list[int], ids: list[int]) -> str:
+    return canonical_json([model.name, model.revision, model.precision, prompt_ids, ids])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from typing import Any
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import Base, Checkpoint, Meta, save
+from models.checkpoints import Base, Checkpoint, Meta, load, save
+from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training import card
-from playground.training.features import pairs_of, unusable
-from playground.training.fit import Fit, Pairs, Recipe, fit, split_by_prompt
+from playground.training.exclusions import grid_of
+from playground.training.features import pairs_of
+from playground.training.fit import Epoch, Fit, Pairs, Recipe, fit, split_by_prompt
+from playground.training.resume import Resume
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = {"token": Recipe(), "sequence": Recipe(beta=1.0, learning_rate=1e-3, pull=0.02, epochs=200, patience=20)}
@@ -38,27 +41,50 @@ def run(
     features_folder: Path,
     recipe: Recipe | None = None,
     command: str = "",
+    parent: Checkpoint | None = None,
+    progress: Callable[[Epoch], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> Checkpoint:
-    """Fits a head to the votes in `data` and writes its three files to `folder`. Deterministic by the recipe's seed."""
+    """Fits a head to the votes in `data` and writes its three files to `folder`. Deterministic by the recipe's seed.
+
+    parent     the head to go on from; its grid and its standardisation are kept
+    progress   told the plain values of every epoch
+    stop       asked while votes are read (then nothing is written) and after every epoch (then the best so far is)
+    reading    told how many votes of how many have been read
+
+    The state of the fit is kept in `folder`/.NAME.training after every epoch; the same call goes on there after a kill
+    and ends with the same weights. Raises PlaygroundError where the data cannot teach this loss.
+    """
     recipe = recipe or RECIPES[level]
     preferences, digest = read_preferences(data)
-    grid = _grid(preferences, level)
-    pairs, dropped = pairs_of(model, preferences, level, features_folder)
-    result = fit(pairs, len(grid), recipe)
+    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    start = None if parent is None else _start(parent, level, base)
+    grid = grid_of(preferences, level, recipe.loss, None if parent is None else parent.meta.grid)
+    spans = recipe.token_weights != "none"
+    pairs, dropped = pairs_of(
+        model, preferences, level, features_folder, recipe.loss, grid, reading=reading, stop=stop, spans=spans
+    )
+    _check_sides(pairs, level, recipe, grid)
+    key = [digest, level, asdict(recipe), asdict(base), model.precision, grid, parent.id if parent else None]
+    state = Resume(folder / f".{name}.training", hashlib.sha256(canonical_json(key).encode()).hexdigest())
+    result = fit(pairs, len(grid), recipe, start=start, progress=progress, stop=stop, resume=state)
     meta = Meta(
         kind=f"adaptive-{level}",
-        base=Base(model.name, model.revision, model.hidden_size, model.vocab_size),
+        base=base,
         grid=grid,
         width=result.decoder.width,
-        loss="separate",
-        parent=None,
+        loss=recipe.loss,
+        parent=parent.id if parent else None,
         data_sha256=digest,
         metrics={"training": _metrics(result, recipe, dropped)},
         temperature_histogram=histogram(result.decoder, pairs, recipe),
         command=command,
         commit=commit(),
     )
-    return save(folder, name, result.decoder, meta, card.text(name, meta))
+    checkpoint = save(folder, name, result.decoder, meta, card.text(name, meta))
+    state.remove()
+    return checkpoint
 
 
 def read_preferences(paths: Sequence[Path]) -> tuple[list[Preference], str]:
@@ -97,12 +123,31 @@ def commit() -> str:
     return head + ("+" if differs else "")
 
 
-def _grid(preferences: Sequence[Preference], level: str) -> tuple[float, ...]:
-    traces = [t for p in preferences if unusable(p, level) is None for t in (*p.a, *p.b)]
-    grids = {trace.grid for trace in traces if trace.grid is not None}
-    if len(grids) != 1:
-        raise PlaygroundError(f"`data` must hold replies over one grid of temperatures, got {len(grids)}.")
-    return grids.pop()
+def _start(parent: Checkpoint, level: str, base: Base) -> AdaptiveDecoder:
+    """The parent's head. Raises PlaygroundError where it cannot be one."""
+    if parent.meta.kind != f"adaptive-{level}":
+        raise PlaygroundError(
+            f"`parent` must be a head of kind adaptive-{level}, but {parent.name!r} is {parent.meta.kind}."
+        )
+    refusal = parent.refusal(base)
+    if refusal is not None:
+        raise PlaygroundError(refusal)
+    head = load(parent)
+    assert isinstance(head, AdaptiveDecoder)
+    return head
+
+
+def _check_sides(pairs: Pairs, level: str, recipe: Recipe, grid: tuple[float, ...]) -> None:
+    """Raises PlaygroundError where every vote prefers the same temperature of whole replies: that is a constant."""
+    if level != "sequence" or recipe.latent:
+        return
+    chosen = set(pairs.index[pairs.sign > 0].tolist())
+    if len(chosen) == 1:
+        heat = grid[chosen.pop()]
+        raise PlaygroundError(
+            f"`data` prefers temperature {heat:g} in all {len(pairs)} votes, which needs no head: "
+            f"use fixed:temperature={heat:g}, or add votes that prefer others."
+        )
 
 
 def _metrics(result: Fit, recipe: Recipe, dropped: dict[str, int]) -> dict[str, Any]:
@@ -112,7 +157,11 @@ def _metrics(result: Fit, recipe: Recipe, dropped: dict[str, int]) -> dict[str, 
         "held_out_pairs": result.held_out_pairs,
         "dropped": dropped,
         "epoch": result.epoch,
+        "epochs": len(result.curve),
+        "stopped": result.stopped,
         "held_out_loss": result.held_out_loss,
         "held_out_accuracy": result.held_out_accuracy,
         "calibration_error": result.calibration_error,
+        "reliability": result.reliability,
+        "logit_scale": result.logit_scale,
     }
