@@ -119,7 +119,8 @@ class Checkpoint:
         """Why this head cannot be used with the model `base`, or None if it can."""
         mine = self.meta.base
         choose = "Choose a checkpoint listed for this model."
-        if mine.model != base.model or mine.hidden_size != base.hidden_size:
+        same_weights = mine.revision == base.revision and mine.revision.startswith("sha256-")  # a folder may be renamed
+        if (mine.model != base.model and not same_weights) or mine.hidden_size != base.hidden_size:
             return (
                 f"Checkpoint {self.name!r} was trained on {mine.model!r} (hidden size {mine.hidden_size}) but the loaded "
                 f"model is {base.model!r} (hidden size {base.hidden_size}). {choose}"

@@ -31,7 +31,7 @@ HEAD_FILES = ["*.safetensors", "*.json", "*.md"]
 FETCHED_MOST = 1_000_000_000
 
 
-class _Quiet(tqdm):  # type: ignore[type-arg]
+class _Quiet(tqdm):
     """No bar: heads are small."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -142,8 +142,8 @@ def _in_one_sentence(repository: str, revision: str | None) -> Iterator[None]:
         raise ModelError(f"{repository} has no revision {revision!r}; name a branch, tag or commit of it.") from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"There is no repository {repository} on {constants.ENDPOINT} that this token may read; check its name, or "
-            f"log in with `hf auth login`."
+            f"There is no repository {repository} on {constants.ENDPOINT} that may be read from here; check its "
+            f"name, log in with `hf auth login`, or name an existing folder."
         ) from error
     except LocalEntryNotFoundError as error:
         raise ModelError(

@@ -19,6 +19,7 @@ from playground.errors import PlaygroundError
 
 APPLICATION = "adaptive-decoding-playground"
 EMBEDDED = "embedded"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w./-]*)?")
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "gguf")
 
 
@@ -31,7 +32,8 @@ class Settings:
     precision     "auto" measures at start; "float32", "float16", "bfloat16", "int8", "gguf" (the file's own blocks)
     device        "auto", "cpu", "cuda" or "mps"
     small_model   the small model of `entropy-switch`, given as `model` is; None takes the first layers of `model`
-    checkpoints   a folder of further trained heads, beside those that ship; None is one in the data folder
+    checkpoints   a folder of further trained heads, or a Hub repository org/name[@revision] of them, beside those that
+                  ship; None is a folder in the data folder
     database_url  SQLAlchemy URL; None is a SQLite file in the data folder
     data_folder   the user's data folder: database, signing key, heads trained on the page
     cache_folder  the converted default model
@@ -62,7 +64,14 @@ class Settings:
     @property
     def trained_heads(self) -> Path:
         """The folder of heads beside those that ship; the Train tab writes to it."""
-        return self.checkpoints or self.data_folder / "checkpoints"
+        named = self.checkpoints if self.hub_heads is None else None
+        return named or self.data_folder / "checkpoints"
+
+    @property
+    def hub_heads(self) -> str | None:
+        """The Hub repository that `checkpoints` names; None where it is a folder. It is only read from."""
+        name = self.checkpoints.as_posix() if self.checkpoints is not None else ""
+        return name if HUB_ID.fullmatch(name) and not Path(name).is_dir() else None
 
 
 class OneSentenceParser(argparse.ArgumentParser):
@@ -115,7 +124,11 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
         metavar="ID|DIR|FILE.gguf",
         help="the small model of entropy-switch (default: the model's own first layers)",
     )
-    add("--checkpoints", metavar="DIR", help="a folder of further trained heads (default: checkpoints in the data folder)")
+    add(
+        "--checkpoints",
+        metavar="DIR|ORG/NAME[@REVISION]",
+        help="further trained heads, in a folder or on the Hub (default: checkpoints in the data folder)",
+    )
     add("--database-url", metavar="URL", help="SQLAlchemy URL of the vote store (default: SQLite in the data folder)")
     add("--data-folder", metavar="DIR", help="the folder of the database and the signing key")
     add("--cache-folder", metavar="DIR", help="the folder of the converted default model")

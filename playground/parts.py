@@ -107,8 +107,14 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
     )
     base = checkpoints.Base(model.name, model.revision, model.hidden_size, model.vocab_size)
     folders = [settings.trained_heads, checkpoints.SHIPPED]
-    if settings.checkpoints is not None and not settings.checkpoints.is_dir():
-        raise PlaygroundError(f"`checkpoints` must be an existing folder, got {settings.checkpoints}.")
+    if settings.hub_heads is not None:
+        from models import hub
+
+        folders.insert(1, hub.folder(settings.hub_heads))
+    elif settings.checkpoints is not None and not settings.checkpoints.is_dir():
+        raise PlaygroundError(
+            f"`checkpoints` must be an existing folder or a Hub repository org/name, got {settings.checkpoints}."
+        )
     shelf = Shelf(folders, base)
     predictors = Predictors(model, folders, base, settings)
     resources = Resources(predictors.head, predictors.predictor, predictors.small_model)

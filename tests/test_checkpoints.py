@@ -58,6 +58,17 @@ def test_a_new_description_leaves_the_weights_and_the_id_alone(saved):
     assert (again.id, again.card, again.meta.metrics) == (saved.id, "new", {"y": 2})
 
 
+def test_a_head_follows_hashed_weights_to_another_folder(saved):
+    here = Base("folder", "sha256-1", 12, 100)
+    describe(saved, replace(META, base=here), "card")
+    assert get([saved.folder], "head-1", replace(here, model="renamed")).name == "head-1"
+    with pytest.raises(ModelError, match="loaded model is 'renamed'"):
+        get([saved.folder], "head-1", replace(here, model="renamed", revision="sha256-2"))
+    describe(saved, replace(META, base=replace(here, revision="main")), "card")
+    with pytest.raises(ModelError, match="loaded model is 'renamed'"):
+        get([saved.folder], "head-1", Base("renamed", "main", 12, 100))
+
+
 @pytest.mark.parametrize(
     ("base", "sentence"),
     [

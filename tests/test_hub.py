@@ -13,6 +13,7 @@ import yaml
 
 from models.checkpoints import SHIPPED, read, save
 from models.hub import card, is_id
+from playground.config import Settings
 from tests.hub_server import Hub, running
 from tests.test_checkpoints import META, decoder
 
@@ -136,3 +137,12 @@ def test_the_readme_of_a_repository_has_metadata_and_every_card() -> None:
 )
 def test_ids_are_told_from_folders(where: str, fits: bool) -> None:
     assert is_id(where) is fits
+
+
+def test_a_repository_as_checkpoints_leaves_what_is_trained_here_in_the_data_folder(tmp_path: Path) -> None:
+    settings = Settings(checkpoints=Path("org/heads@v1"), data_folder=tmp_path)
+    assert settings.hub_heads == "org/heads@v1"
+    assert settings.trained_heads == tmp_path / "checkpoints"
+    assert Settings(checkpoints=tmp_path).hub_heads is None
+    assert Settings(checkpoints=tmp_path).trained_heads == tmp_path
+    assert Settings(checkpoints=Path("heads")).hub_heads is None

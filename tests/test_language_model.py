@@ -126,3 +126,16 @@ def test_on_an_accelerator_transformers_runs_in_half_precision_and_small_integer
     for name in ("int8", "gguf"):
         with pytest.raises(ModelError, match=f"{name} weights run on a CPU only; choose auto, float32, float16 or"):
             loading._for_transformers(cuda, name)
+
+
+def test_a_folder_of_weights_is_named_after_every_byte(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    names = []
+    for place in (None, 0, 2 << 20, (4 << 20) - 1):
+        content = bytearray(4 << 20)
+        if place is not None:
+            content[place] = 1
+        weights.write_bytes(content)
+        names.append(loading._folder_revision(tmp_path))
+    assert len(set(names)) == 4
+    assert all(name.startswith("sha256-") for name in names)
