@@ -83,6 +83,7 @@ def fit(
     progress: Callable[[Epoch], None] | None = None,
     stop: Callable[[], bool] | None = None,
     resume: Resume | None = None,
+    quiet: bool = False,
 ) -> Fit:
     """A head of `temperatures` outputs; the state with the lowest held-out loss is kept.
 
@@ -90,6 +91,7 @@ def fit(
     progress   called after every epoch
     stop       asked after every epoch; the best state so far is then the result
     resume     where the state is kept after every epoch, and looked for at the start
+    quiet      no progress bar
 
     Raises PlaygroundError for states that are not numbers and for a fit that diverges.
     """
@@ -99,7 +101,7 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         learner = _learner(train, temperatures, recipe, start)
         run = _Run(learner, recipe, resume)
-        _epochs(run, train, held, progress, stop)
+        _epochs(run, train, held, progress, stop, quiet)
     run.best.restore()
     decoder = learner.decoder
     scale = _calibrate(learner, held, recipe) if recipe.calibrate == "temperature" else 1.0
@@ -182,9 +184,10 @@ def _epochs(
     held: Pairs,
     progress: Callable[[Epoch], None] | None,
     stop: Callable[[], bool] | None,
+    quiet: bool,
 ) -> None:
     recipe = run.recipe
-    with tqdm(total=recipe.epochs, initial=len(run.log), desc="train", mininterval=1) as bar:
+    with tqdm(total=recipe.epochs, initial=len(run.log), desc="train", mininterval=1, disable=quiet) as bar:
         while not run.over:
             number = len(run.log)
             train_loss = _epoch(run, train, number)
