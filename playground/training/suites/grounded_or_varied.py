@@ -21,7 +21,8 @@ from playground.training.tasks import Task
 NAME = "grounded-or-varied"
 FILES = {"train": "xquad_en_train.jsonl", "dev": "xquad_en_dev.jsonl"}
 ENTITIES = Path(__file__).resolve().parent.parent.parent / "prompts" / "entities.json"
-QUESTION = "{passage}\n\nQuestion: {question}\nAnswer with a few words from the text."
+QUESTION = "{passage}\n\nQuestion: {question}\nAnswer briefly."
+PREFILL = "The answer is:"
 
 
 def tasks(data: Path | None) -> tuple[Task, ...]:
@@ -58,9 +59,10 @@ def _question(record: dict[str, object], split: str) -> Task:
         family="grounded",
         cluster=str(record["article"]),
         prompt=QUESTION.format(passage=record["passage"], question=record["question"]),
-        max_tokens=24,
+        max_tokens=16,
         metric="contains-answer",
         split=split,
+        prefill=PREFILL,
         stop=("\n",),
         answers=tuple(map(str, answers)),
     )
