@@ -39,7 +39,8 @@ def text(name: str, meta: Meta) -> str:
         "```",
         f"\nCommit `{meta.commit}`, torch {meta.torch}, preference files sha256 `{meta.data_sha256[:16]}…`.\n",
         *_training(meta.metrics.get("training", {})),
-        *_held_out(meta.metrics.get("held_out", {})),
+        *_suites(meta.metrics.get("suites", {})),
+        *_held_out(meta.metrics.get("held_out", {}), bool(meta.metrics.get("suites"))),
         "\n## Temperatures chosen under argmax on held-out prompts\n",
         "| " + " | ".join(f"{t:g}" for t in meta.grid) + " |",
         "|" + "---|" * len(meta.grid),
@@ -53,7 +54,9 @@ def text(name: str, meta: Meta) -> str:
 def _training(metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return []
-    recipe = ", ".join(f"{key} {value}" if isinstance(value, str) else f"{key} {value:g}" for key, value in metrics["recipe"].items())
+    recipe = ", ".join(
+        f"{key} {value}" if isinstance(value, str) else f"{key} {value:g}" for key, value in metrics["recipe"].items()
+    )
     return [
         f"{metrics['train_pairs']} pairs trained on, {metrics['held_out_pairs']} of other prompts held out for early stopping "
         f"(epoch {metrics['epoch']}; held-out loss {metrics['held_out_loss']:.4f}, ln 2 = 0.6931 is no knowledge; accuracy "
@@ -62,9 +65,81 @@ def _training(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _held_out(held_out: Mapping[str, Any]) -> list[str]:
+def suite_summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an evaluation (evaluate.run) a meta keeps: every policy's score and the head's difference, and what made them."""
+
+    def short(value: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: None if value[key] is None else round(value[key], 5) for key in ("mean", "half")}
+
+    groups = {}
+    for name, group in result["groups"].items():
+        rows = []
+        for row in group["policies"]:
+            kept = {"name": row["name"], "kind": row["kind"], "score": short(row["score"])}
+            kept["strata"] = {key: round(value["mean"], 5) for key, value in row["strata"].items()}
+            if "head_minus" in row:
+                kept["head_minus"] = short(row["head_minus"])
+            rows.append(kept)
+        kept_group = {key: group[key] for key in ("strata", "seeds", "verdict")}
+        groups[name] = {**kept_group, "policies": rows, "chosen": group["histograms"]["head"]}
+    made = {
+        key: result["made_by"][key] for key in ("command", "commit", "labels_sha256", "label_pairs", "seeds", "folds")
+    }
+    return {"plan": result["plan"], "made_by": made, "groups": groups}
+
+
+def _suites(suites: Mapping[str, Any]) -> list[str]:
+    """The full table of every suite."""
+    lines = []
+    for suite, found in sorted(suites.items()):
+        made = found["made_by"]
+        lines += [
+            f"## Suite {suite}\n",
+            f"Heads of this recipe, {made['seeds']} seeds and {made['folds']} fold(s) over clusters ({made['label_pairs']} labelled pairs; no label of",
+            "a held-out cluster reached the head that was scored on it). This file was fitted by the same recipe; the folds measure",
+            "the recipe. Means over strata of means over clusters, 95 % t intervals over clusters, paired by task; every policy looks",
+            f"up the same replies. Fixed before the run: the grid, filters {', '.join(found['plan']['filters'])}, equal weights.\n",
+            "```",
+            made["command"] or "(made from Python)",
+            "```",
+            f"\nCommit `{made['commit']}`.\n",
+        ]
+        for name, group in found["groups"].items():
+            lines += _group(name, group)
+        lines.append(
+            "A win on this suite shows that the head detects the type of prompt. It is not evidence of more.\n"
+        )
+    return lines
+
+
+def _group(name: str, group: Mapping[str, Any]) -> list[str]:
+    strata, verdict = group["strata"], group["verdict"]
+    counts = "; ".join(
+        f"{key}: {s['tasks']} tasks in {s['clusters']} clusters, {s['metric']}" for key, s in strata.items()
+    )
+    said = {True: "beats", False: "does not beat"}
+    lines = [
+        f"### {name}\n",
+        f"{counts}. Each seed alone: {', '.join(f'{value:.3f}' for value in group['seeds'])}.\n",
+        f"The head {said[verdict['beats_every_fixed']]} every fixed temperature of the grid, and {said[verdict['beats_shuffled']]} its own",
+        f"temperatures on shuffled prompts. Score higher: {', '.join(verdict['scores_higher_than_the_head']) or 'none'}.\n",
+        "| policy | score | " + " | ".join(strata) + " | head minus it |",
+        "|---|---|" + "---|" * len(strata) + "---|",
+    ]
+    for row in group["policies"]:
+        cells = " | ".join(f"{row['strata'][key]:.3f}" for key in strata)
+        label = f"**{row['name']}**" if row["kind"] == "head" else row["name"]
+        gain = _interval(row["head_minus"], sign=True) if "head_minus" in row else ""
+        lines.append(f"| {label} | {_interval(row['score'])} | {cells} | {gain} |")
+    chosen = "; ".join(
+        f"{key}: " + ", ".join(f"{share:.0%}" for share in shares) for key, shares in group["chosen"].items()
+    )
+    return [*lines, "", f"Temperatures chosen, in the order of the grid: {chosen}.\n"]
+
+
+def _held_out(held_out: Mapping[str, Any], measured: bool = False) -> list[str]:
     if not held_out:
-        return ["No held-out figures yet: run `python -m playground evaluate`.\n"]
+        return [] if measured else ["No held-out figures yet: run `python -m playground evaluate`.\n"]
     lines = ["## Held-out figures\n", "Means over prompts with 95 % t intervals; differences are paired by prompt.\n"]
     for reward, figures in sorted(held_out.items()):
         lines += [

@@ -1,4 +1,4 @@
-"""The commands `sample`, `train`, `evaluate` and `calibrate` of `python -m playground`."""
+"""The commands of training: `sample`, `calibrate`, and those of the modules beside this one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from models.checkpoints import SHIPPED
 from models.language_model import LanguageModel
 from models.loading import load_language_model
 from playground.config import Settings, add_common_flags, settings_from, whole
+from playground.training.evaluate_commands import add_evaluate_commands
 from playground.training.predictor_commands import add_predictor_commands
 from playground.training.rewards import REWARDS
 from playground.training.train_commands import add_train_command
@@ -40,26 +41,7 @@ def add_commands(subparsers: Any) -> None:
 
     add_train_command(subparsers)
 
-    evaluate = subparsers.add_parser("evaluate", help="held-out rewards of heads beside every fixed temperature")
-    add = evaluate.add_argument
-    add("--head", required=True, nargs="+", metavar="NAME", help="checkpoints to measure; their cards are written anew")
-    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
-    add("--prompts", type=Path, required=True, metavar="FILE", help="JSON list of prompts with id, split and prompt")
-    add("--reward", required=True, choices=[reward.name for reward in REWARDS])
-    add(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="one JSON line a prompt; an unfinished file is continued",
-    )
-    add("--split", default="test", choices=("train", "dev", "test"))
-    add("--samples", type=whole(1), default=4, help="replies for every prompt and policy (default 4)")
-    add("--limit", type=whole(1), help="at most this many prompts")
-    add("--max-tokens", type=whole(1), default=96)
-    add("--seed", type=whole(0), default=1)
-    add_common_flags(evaluate)
-    evaluate.set_defaults(run=_evaluate)
+    add_evaluate_commands(subparsers)
 
     calibrate = subparsers.add_parser("calibrate", help="the constant temperature that matches a head, for `matched`")
     add = calibrate.add_argument
@@ -92,15 +74,6 @@ def _sample(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     names = ("prompts", "reward", "out", "level", "n", "pairs", "split", "limit", "max_tokens", "seed")
     counts = candidates.run(model, **{name: getattr(arguments, name) for name in names})
     print(", ".join(f"{key} {value}" for key, value in sorted(counts.items())), file=sys.stderr)
-
-
-def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from playground.training import evaluate
-
-    model = load_model(settings_from(vars(arguments), environment))
-    names = ("folder", "prompts", "reward", "out", "split", "samples", "limit", "max_tokens", "seed")
-    values = {name: getattr(arguments, name) for name in names}
-    evaluate.run(model, heads=arguments.head, command=command_line(), **values)
 
 
 def _calibrate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:

@@ -1,159 +1,212 @@
-"""`evaluate`: held-out rewards of heads under argmax, beside every fixed temperature and the shuffled control.
+"""`evaluate --suite`: heads trained by the shipped recipe on the labels of some clusters, scored on others.
 
-Every policy answers every prompt `samples` times (temperature 0 once: it always says the same). A figure is the mean over
-prompts of the mean over samples, with a 95 % t interval over prompts; differences are paired by prompt.
+1. The score table (training/scores.py): every task at every setting, decoded once.
+2. For every fold and seed a head is fitted to the labels whose clusters the fold may train on.
+3. A head gives every held-out task a temperature, and takes that setting's scores from the table.
+4. Figures of every group of the plan, beside all opponents; JSON and a report.
 
-A sequence-level head under argmax is the fixed temperature it picked, so it takes the replies of that fixed lane. Its
-shuffled control has the same temperatures for the wrong prompts: the expected score when each prompt gets a temperature
-from the head's histogram. At token level `shuffled` permutes the head's own temperatures within the reply.
+The folds measure the recipe. The head that ships was fitted by the same recipe to all labels, so no task is left on which
+it could be measured without bias.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from tqdm import tqdm
+import torch
+from torch import Tensor, nn
 
-from models.checkpoints import Base, Checkpoint, describe, get
-from playground.decoding.trace import Trace
-from playground.training import card
-from playground.training.lanes import prompt_records, replies, request_for, trained
-from playground.training.rewards import reward_named
-from playground.training.statistics import Estimate, difference, estimate
+from models.adaptive_decoder import AdaptiveDecoder
+from models.checkpoints import Checkpoint, describe
+from playground.errors import PlaygroundError
+from playground.training import card, scores
+from playground.training.checkable import checkable
+from playground.training.features import cached_states, pairs_of
+from playground.training.figures import HEAD, group_figures, label, verdict
+from playground.training.fit import fit
+from playground.training.folds import Fold, Logprobs, Predictor, cross_fit, folds_of
+from playground.training.linear import fit_linear
+from playground.training.opponents import Item
+from playground.training.pairs import Pairs
+from playground.training.plan import FILTERS, HAND, PLANS, Plan, plan_of
+from playground.training.recipe import Recipe
+from playground.training.report import interval, write_report
+from playground.training.tasks import Task, tasks_of
+from playground.training.train import commit, read_preferences, recipe_for
 
-Row = dict[str, Any]
+LINEAR, UNTRAINED = "linear head", "untrained head"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What heads are trained on: pairs, the cluster of each, the files' sha256, and what was left out by reason."""
+
+    pairs: Pairs
+    clusters: tuple[str, ...]
+    sha256: str
+    dropped: Mapping[str, int]
 
 
 def run(
     model: Any,
-    heads: Sequence[str],
-    folder: Path,
-    prompts: Path,
-    reward: str,
+    suite: str,
+    data: Path | None,
+    labels: Sequence[Path],
     out: Path,
-    split: str = "test",
-    samples: int = 4,
-    limit: int | None = None,
-    max_tokens: int = 96,
-    seed: int = 1,
+    features: Path,
+    table: Path | None = None,
+    seeds: int = 3,
+    folds: int = 8,
     command: str = "",
-) -> None:
-    """Decodes what `out` does not hold yet, then writes the figures into each head's meta and card."""
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
-    checkpoints = [get([folder], name, base) for name in heads]
-    judge = reward_named(reward)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    known = {row["id"]: row for row in _rows(out)}
-    with out.open("a", encoding="utf-8") as file:
-        for record in tqdm(prompt_records(prompts, split, limit), desc=f"evaluate {reward}"):
-            if record["id"] not in known:
-                row = measure(model, record, checkpoints, judge.score, samples, max_tokens, seed)
-                known[record["id"]] = row
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-    setting = {"split": split, "samples": samples, "max_tokens": max_tokens, "seed": seed, "command": command}
-    for checkpoint in checkpoints:
-        figures = figures_of(list(known.values()), checkpoint)
-        _record(get([folder], checkpoint.name, base), reward, {**setting, **figures})
+) -> dict[str, Any]:
+    """Writes SUITE.json and SUITE.html to the folder `out`; returns what the JSON holds.
 
-
-def measure(
-    model: Any,
-    record: Mapping[str, Any],
-    checkpoints: Sequence[Checkpoint],
-    score: Any,
-    samples: int,
-    max_tokens: int,
-    seed: int,
-) -> Row:
-    """The scores of every policy on one prompt, and the temperatures that each head used."""
-    grid = checkpoints[0].meta.grid
-    token = [c for c in checkpoints if c.meta.kind == "adaptive-token"]
-    sequence = [c for c in checkpoints if c.meta.kind == "adaptive-sequence"]
-    lanes = [(f"fixed {t:g}", f"fixed:temperature={t:g}") for t in grid for _ in range(samples if t else 1)]
-    for checkpoint in token:
-        lanes += [(checkpoint.name, f"adaptive-token:checkpoint={checkpoint.name}")] * samples
-    for checkpoint in token:
-        donors = [i + 1 for i, (label, _) in enumerate(lanes) if label == checkpoint.name]
-        lanes += [(f"shuffled {checkpoint.name}", f"shuffled:of={donor}") for donor in donors]
-    lanes += [(c.name, f"adaptive-sequence:checkpoint={c.name}") for c in sequence]
-    heads = {c.name: trained(c) for c in checkpoints}
-    traces = replies(model, request_for(record, seed, max_tokens), [spec for _, spec in lanes], heads)
-    scores: dict[str, list[float]] = {}
-    used: dict[str, Counter[int]] = {c.name: Counter() for c in checkpoints}
-    for (label, _), trace in zip(lanes, traces, strict=True):
-        scores.setdefault(label, []).append(score(record, trace.text))
-        if label in used:
-            used[label].update(_indices(trace))
-    for checkpoint in sequence:
-        picked = next(iter(used[checkpoint.name]))
-        used[checkpoint.name] = Counter([picked])
-        scores[checkpoint.name] = scores[f"fixed {grid[picked]:g}"]
-    return {
-        "id": record["id"],
-        "scores": scores,
-        "used": {name: sorted(counts.items()) for name, counts in used.items()},
+    table   the score table, `out`/SUITE.scores.jsonl unless given; what it lacks is decoded first
+    """
+    plan, tasks = plan_of(suite), tasks_of(suite, data)
+    table = table or out / f"{suite}.scores.jsonl"
+    found = scores.run(model, tasks, plan, table)
+    items = items_of(plan, tasks, found)
+    known = labels_of(model, labels, data, features, plan.grid)
+    parts = folds_of(plan, [item.task for item in items], folds)
+    recipe = recipe_for("sequence")
+    heads = predictions(model, plan, items, parts, known, range(seeds), features, recipe)
+    groups = {
+        name: group_figures(plan, items, parts, heads, strata, recipe.beta) for name, strata in plan.groups.items()
     }
-
-
-def figures_of(rows: Sequence[Row], checkpoint: Checkpoint) -> dict[str, Any]:
-    """Means, intervals and paired differences of one head against the fixed temperatures and `shuffled`."""
-    grid, name = checkpoint.meta.grid, checkpoint.name
-    histogram = histogram_of(rows, name, len(grid))
-    columns = {f"fixed {t:g}": [fmean(row["scores"][f"fixed {t:g}"]) for row in rows] for t in grid}
-    head = [fmean(row["scores"][name]) for row in rows]
-    if checkpoint.meta.kind == "adaptive-sequence":
-        by_temperature = [columns[f"fixed {t:g}"] for t in grid]
-        columns["shuffled"] = [
-            sum(share * column[i] for share, column in zip(histogram, by_temperature, strict=True))
-            for i in range(len(rows))
-        ]
-    else:
-        columns["shuffled"] = [fmean(row["scores"][f"shuffled {name}"]) for row in rows]
-    return {
-        "prompts": len(rows),
-        "head": _figures(estimate(head)),
-        "others": {
-            label: {**_figures(estimate(column)), "head_minus_it": _figures(difference(head, column))}
-            for label, column in columns.items()
+    texts = scores.read(table)[1]
+    held = [item for item in items if plan.held_out(item.task)]
+    result = {
+        "suite": suite,
+        "plan": {
+            "grid": list(plan.grid),
+            "filters": [f"{key.replace('_', '-')} {value:g}" for key, value in FILTERS],
+            "hand_table": HAND,
+            "weights": "strata equal; clusters of a stratum equal; tasks of a cluster equal",
+            "groups": {name: list(strata) for name, strata in plan.groups.items()},
         },
-        "temperature_histogram": histogram,
+        "made_by": {
+            "command": command,
+            "commit": commit(),
+            "model": model.name,
+            "revision": model.revision,
+            "table": json.loads(scores.manifest_file(table).read_text(encoding="utf-8")),
+            "labels_sha256": known.sha256,
+            "label_pairs": len(known.pairs.prompts),
+            "labels_dropped": dict(known.dropped),
+            "recipe": asdict(recipe),
+            "seeds": seeds,
+            "folds": len(parts),
+        },
+        "groups": {name: {**figures, "verdict": verdict(figures, plan)} for name, figures in groups.items()},
+        "checkable": {
+            stratum: {label(name): row for name, row in rows.items()}
+            for stratum, rows in checkable(held, texts, plan.plain).items()
+        },
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{suite}.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_report(result, out / f"{suite}.html")
+    return result
+
+
+def items_of(plan: Plan, tasks: Sequence[Task], found: scores.Scores) -> list[Item]:
+    """The measured tasks with their scores."""
+    return [
+        Item(task, stratum, found[task.id])
+        for task in plan.measured(tasks)
+        if (stratum := plan.stratum(task)) is not None
+    ]
+
+
+def labels_of(model: Any, paths: Sequence[Path], data: Path | None, features: Path, grid: tuple[float, ...]) -> Labels:
+    """Reads the labels and finds the cluster of each by its prompt. A prompt of no suite is dropped: nobody could say
+    whether it belongs to what is held out. Raises PlaygroundError where nothing is left."""
+    preferences, digest = read_preferences(paths)
+    suites = [plan.suite for plan in PLANS if data is not None or plan.suite != "grounded-or-varied"]
+    clusters = {task.prompt: task.cluster for suite in suites for task in tasks_of(suite, data)}
+    mine = [preference for preference in preferences if preference.prompt in clusters]
+    if not mine:
+        raise PlaygroundError(
+            "`labels` must hold preferences for prompts of the suites; make them with `sample --suite`."
+        )
+    pairs, dropped = pairs_of(model, mine, "sequence", features, grid=grid)
+    strangers = len(preferences) - len(mine)
+    dropped = {**dropped, **({"a prompt of no suite": strangers} if strangers else {})}
+    return Labels(pairs, tuple(clusters[prompt] for prompt in pairs.prompts), digest, dropped)
+
+
+def predictions(
+    model: Any,
+    plan: Plan,
+    items: Sequence[Item],
+    folds: Sequence[Fold],
+    labels: Labels,
+    seeds: Sequence[int],
+    features: Path,
+    recipe: Recipe,
+) -> dict[str, tuple[Logprobs, ...]]:
+    """What the head, the linear head and the untrained head say of every held-out task, by seed."""
+    held = {
+        item.task.id: (item.task.cluster, prompt_state(model, item.task, features))
+        for item in items
+        if plan.held_out(item.task)
+    }
+    count = len(plan.grid)
+
+    def trained(pairs: Pairs, seed: int) -> Predictor:
+        return fit(pairs, count, replace(recipe, seed=seed)).decoder
+
+    def linear(pairs: Pairs, seed: int) -> Predictor:
+        return fit_linear(pairs, count, replace(recipe, seed=seed))
+
+    def untrained(pairs: Pairs, seed: int) -> Predictor:
+        return random_head(pairs, count, seed)
+
+    fitted = {HEAD: trained, LINEAR: linear, UNTRAINED: untrained}
+    return {
+        name: cross_fit(folds, labels.pairs, labels.clusters, held, seeds, make, f"{name}, folds")
+        for name, make in fitted.items()
     }
 
 
-def histogram_of(rows: Sequence[Row], name: str, temperatures: int) -> list[float]:
-    """Share of each grid temperature that the head used, every prompt weighing the same."""
-    shares = [0.0] * temperatures
-    for row in rows:
-        total = sum(count for _, count in row["used"][name])
-        for index, count in row["used"][name]:
-            shares[index] += count / total / len(rows)
-    return shares
+def random_head(pairs: Pairs, temperatures: int, seed: int) -> Predictor:
+    """The head with random weights in its last layer too: an arbitrary rule of the state, learned from nothing."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        decoder = AdaptiveDecoder(pairs.hidden.shape[1], temperatures)
+        nn.init.normal_(decoder.last.weight)
+    decoder.standardise(pairs.hidden)
+    return decoder.eval()
 
 
-def _indices(trace: Trace) -> list[int]:
-    return [step.grid_index for step in trace.steps if step.grid_index is not None]
+def prompt_state(model: Any, task: Task, folder: Path) -> Tensor:
+    """The state [H] at the last token of a task's prompt, prefill included; cached on disk."""
+    ids = model.encode_chat(task.prompt, task.system, task.prefill)
+    return cached_states(model, ids, ids[-1:], folder)[0]  # the token fed after the prompt does not reach this state
 
 
-def _figures(value: Estimate) -> dict[str, float | None]:
-    """JSON knows no infinity: an interval over a single prompt is null."""
-    return {key: None if item == float("inf") else item for key, item in asdict(value).items()}
+def record(checkpoint: Checkpoint, result: Mapping[str, Any]) -> Checkpoint:
+    """Writes the suite's figures into a head's meta and its card anew."""
+    suites = {**checkpoint.meta.metrics.get("suites", {}), result["suite"]: card.suite_summary(result)}
+    meta = replace(checkpoint.meta, metrics={**checkpoint.meta.metrics, "suites": suites})
+    return describe(checkpoint, meta, card.text(checkpoint.name, meta))
 
 
-def _record(checkpoint: Checkpoint, reward: str, figures: Mapping[str, Any]) -> None:
-    held_out = {**checkpoint.meta.metrics.get("held_out", {}), reward: figures}
-    columns = [entry["temperature_histogram"] for entry in held_out.values()]
-    histogram = tuple(fmean(shares) for shares in zip(*columns, strict=True))
-    metrics = {**checkpoint.meta.metrics, "held_out": held_out}
-    meta = replace(checkpoint.meta, metrics=metrics, temperature_histogram=histogram)
-    describe(checkpoint, meta, card.text(checkpoint.name, meta))
-
-
-def _rows(out: Path) -> list[Row]:
-    return [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()] if out.is_file() else []
+def in_words(result: Mapping[str, Any]) -> str:
+    """The outcome in a few lines: the head, the best fixed temperature, the placebo and the oracle of every group."""
+    lines = []
+    for name, group in result["groups"].items():
+        rows = {row["name"]: row for row in group["policies"]}
+        best = group["verdict"]["best_fixed"]
+        lines.append(
+            f"{name}: head {rows[HEAD]['score']['mean']:.3f}, seeds {', '.join(f'{x:.3f}' for x in group['seeds'])}"
+        )
+        for other in (best, "shuffled prompts", "keyword router", "best T and filter on test", "per-family oracle"):
+            score, gain = rows[other]["score"]["mean"], rows[other]["head_minus"]
+            lines.append(f"  {other} {score:.3f}, head minus it {interval(gain)}")
+    return "\n".join(lines)

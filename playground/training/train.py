@@ -94,7 +94,10 @@ def read_preferences(paths: Sequence[Path]) -> tuple[list[Preference], str]:
     for path in paths:
         try:
             content = path.read_bytes()
-            preferences += [Preference.from_record(json.loads(line)) for line in content.decode().splitlines()]
+            lines = (
+                content.decode().rstrip("\n").split("\n") if content else []
+            )  # not splitlines: a reply may hold U+2028
+            preferences += [Preference.from_record(json.loads(line)) for line in lines]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise PlaygroundError(
                 f"`data` must be preference/1 files, one JSON object a line; {path} is not."

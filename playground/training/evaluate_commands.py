@@ -1,0 +1,81 @@
+"""The commands `scores` and `evaluate`: the score table of a suite, and what heads reach on it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from models.checkpoints import SHIPPED, Base, get
+from playground.config import add_common_flags, settings_from, whole
+from playground.training.plan import PLANS
+
+SUITES = tuple(plan.suite for plan in PLANS)
+
+
+def add_evaluate_commands(subparsers: Any) -> None:
+    """Adds the sub-parsers; each sets `run`, called with the parsed arguments and the environment."""
+    scores = subparsers.add_parser("scores", help="the scores of a suite's tasks at every setting, for `evaluate`")
+    add = scores.add_argument
+    add("--suite", required=True, choices=SUITES)
+    add("--data", type=Path, metavar="DIR", help="the folder with xquad_en_train.jsonl and xquad_en_dev.jsonl")
+    add("--out", type=Path, required=True, metavar="FILE", help="the table; an unfinished one is continued")
+    add_common_flags(scores)
+    scores.set_defaults(run=_scores)
+
+    evaluate = subparsers.add_parser("evaluate", help="heads on a suite, beside every fixed temperature")
+    add = evaluate.add_argument
+    add("--suite", required=True, choices=SUITES)
+    add("--data", type=Path, metavar="DIR", help="the folder with xquad_en_train.jsonl and xquad_en_dev.jsonl")
+    add(
+        "--labels", type=Path, required=True, nargs="+", metavar="FILE", help="preference/1 files that heads learn from"
+    )
+    add("--out", type=Path, required=True, metavar="DIR", help="where SUITE.json and SUITE.html are written")
+    add(
+        "--scores",
+        type=Path,
+        metavar="FILE",
+        help="the table of `scores` (default: in the folder --out, made if needed)",
+    )
+    add("--seeds", type=whole(1), default=3, help="heads a fold (default 3)")
+    add("--folds", type=whole(2), default=8, help="parts that clusters are held out in (default 8)")
+    add("--head", nargs="+", default=[], metavar="NAME", help="checkpoints of this recipe, whose cards get the figures")
+    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
+    add_common_flags(evaluate)
+    evaluate.set_defaults(run=_evaluate)
+
+
+def _scores(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import scores
+    from playground.training.commands import load_model
+    from playground.training.plan import plan_of
+    from playground.training.tasks import tasks_of
+
+    tasks = tasks_of(arguments.suite, arguments.data)  # refused before the model is loaded
+    model = load_model(settings_from(vars(arguments), environment))
+    scores.run(model, tasks, plan_of(arguments.suite), arguments.out)
+
+
+def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import evaluate
+    from playground.training.commands import command_line, load_model
+
+    settings = settings_from(vars(arguments), environment)
+    model = load_model(settings)
+    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    checkpoints = [get([arguments.folder], name, base) for name in arguments.head]
+    result = evaluate.run(
+        model,
+        suite=arguments.suite,
+        data=arguments.data,
+        labels=arguments.labels,
+        out=arguments.out,
+        features=settings.cache_folder / "features",
+        table=arguments.scores,
+        seeds=arguments.seeds,
+        folds=arguments.folds,
+        command=command_line(),
+    )
+    for checkpoint in checkpoints:
+        evaluate.record(checkpoint, result)
+    print(evaluate.in_words(result))
