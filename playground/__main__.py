@@ -18,6 +18,7 @@ from playground.feedback.export import FORMATS
 from playground.feedback.export import export as export_votes
 from playground.feedback.store import Store
 from playground.parts import load_parts
+from playground.training.bootstrap_commands import add_bootstrap_command
 from playground.training.commands import add_commands
 
 
@@ -30,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     suggest.add_command(commands)
     add_commands(commands)
     bench.add_command(commands)
+    add_bootstrap_command(commands)
     push.add_command(commands)
     _add_space(commands)
     return top

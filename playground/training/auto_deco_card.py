@@ -7,16 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 from models.checkpoints import Meta
-
-TEXTS = {  # what we trained on, by the first digits of the file's sha256
-    "4a899195d2209b54": "250 self-instruct reference answers (human), 150 GSM8K reference solutions, XQuAD passages as encyclopedia "
-    "paragraphs and 150 XQuAD gold answers"
-}
+from playground.training.tempnet_card import texts_of
 
 
 def text(name: str, meta: Meta) -> str:
     """The card of checkpoint `name`."""
     found = meta.metrics
+    own = "bootstrap" in found and "own replies" in found["bootstrap"]["texts"]
     tokens, recipe = found["tokens"], ", ".join(f"{key} {value:g}" for key, value in found["recipe"].items())
     parts = [
         f"# {name}\n",
@@ -26,7 +23,7 @@ def text(name: str, meta: Meta) -> str:
         "Licence Apache-2.0.\n",
         "## How it was made\n",
         "Cross-entropy of the reference token under softmax(logits / T) with the soft top-p mask exp(−30·relu(c − P)),",
-        f"renormalised (equations 1 to 3), on reference text: {TEXTS.get(meta.data_sha256[:16], 'the file named below')}.",
+        f"renormalised (equations 1 to 3), on {'' if own else 'reference text: '}{texts_of(meta)}.",
         "At most 64 evenly spaced tokens of a text; their logits kept in rank order, the 256 best as they are, the rest in 64 bins.\n",
         "```",
         meta.command or "(made from Python)",
@@ -35,7 +32,9 @@ def text(name: str, meta: Meta) -> str:
         f"{tokens['train']} tokens trained on, {tokens['validation']} of other prompts chose the epoch ({found['epoch']}, "
         f"{found['validation_nats']:.4f} nats), {tokens['held_out']} of further texts are held out.",
         f"Recipe: {recipe}.\n",
-        "Departures from the paper: human text instead of the model's own accepted samples, every token weighing the same",
+        "Departures from the paper: all of these replies instead of the accepted ones alone, every token weighing the same"
+        if own
+        else "Departures from the paper: human text instead of the model's own accepted samples, every token weighing the same",
         "(the paper drops part of the tokens that greedy decoding gets right and weights the rest by the model's probability;",
         "at T0-samples that weighting alone has the constant optimum T0 / (1 + T0)), standardised states, narrower heads, a start at the best constants of the training tokens.\n",
         *_held_out(found["held_out"]),
@@ -49,7 +48,7 @@ def text(name: str, meta: Meta) -> str:
         f"At the first token of a reply the mean temperature is {found['first_token_temperature']:.3f}, over all tokens "
         f"{found['temperature']['mean']:.3f}: a reference reply often begins otherwise than the model would.\n",
         "## What it shows\n",
-        *_conclusion(found["held_out"], found["hard_top_p"]),
+        *_conclusion(found["held_out"], meta, own),
     ]
     return "\n".join(parts) + "\n"
 
@@ -88,7 +87,7 @@ def _histogram(title: str, found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _conclusion(held: Mapping[str, Any], hard: Mapping[str, float]) -> list[str]:
+def _conclusion(held: Mapping[str, Any], meta: Meta, own: bool) -> list[str]:
     """What the intervals say, and no more."""
     verdicts = []
     for label, rival in held["rivals"].items():
@@ -104,12 +103,20 @@ def _conclusion(held: Mapping[str, Any], hard: Mapping[str, float]) -> list[str]
         verdicts.append(
             f"- against {label}: {verdict}, {held['head'] - held['rivals'][label]['nats']:+.4f} nats a token."
         )
+    if own:
+        texts = "the model's own replies"
+        limit = "and on replies drawn at T the loss has its optimum at T: these heads know little but how the replies were drawn."
+    else:
+        texts = "human text"
+        limit = (
+            "and the model has 135 million parameters." if meta.base.hidden_size == 576 else "one model, English text."
+        )
     return [
-        "The loss asks how well the tempered, masked distribution predicts human text; per text:\n",
+        f"The loss asks how well the tempered, masked distribution predicts {texts}; per text:\n",
         *verdicts,
         "",
         "It says nothing about how a sampled reply reads. Texts of one article are counted as if they were independent, there is",
-        "one training seed, and the model has 135 million parameters.",
+        f"one training seed, {limit}",
     ]
 
 

@@ -8,10 +8,16 @@ from typing import Any
 
 from models.checkpoints import Meta
 
-TEXTS = (
-    "250 self-instruct reference answers (human), 150 GSM8K reference solutions, XQuAD passages as encyclopedia paragraphs "
-    "and 150 XQuAD gold answers"
-)
+TEXTS = {  # what was trained on, by the first digits of the file's sha256
+    "4a899195d2209b54": "250 self-instruct reference answers (human), 150 GSM8K reference solutions, XQuAD passages as encyclopedia "
+    "paragraphs and 150 XQuAD gold answers"
+}
+
+
+def texts_of(meta: Meta) -> str:
+    """What the texts of a label-free head were, as far as it is known."""
+    named = meta.metrics.get("bootstrap", {}).get("texts")
+    return TEXTS.get(meta.data_sha256[:16]) or named or "the file named below"
 
 
 def text(name: str, meta: Meta) -> str:
@@ -36,7 +42,9 @@ def text(name: str, meta: Meta) -> str:
         "nats at rho 8, 1.87 at 8.5). rho itself does not transfer between vocabularies. On the held-out tokens the model's own",
         f"entropy at T = 1 has the mean {found['measured']['entropy_mean']:.2f} and the median {found['measured']['entropy_median']:.2f} nats.\n",
         "## How it was made\n",
-        f"Robust loss T · ln[(1/V) Σ exp((h_k − h_y) / T)] + rho · T on reference text: {TEXTS}.",
+        f"Robust loss T · ln[(1/V) Σ exp((h_k − h_y) / T)] + rho · T on {texts_of(meta)}."
+        if "bootstrap" in found
+        else f"Robust loss T · ln[(1/V) Σ exp((h_k − h_y) / T)] + rho · T on reference text: {texts_of(meta)}.",
         "Its gradient is the entropy at T minus the target: the label cancels, the texts only say where the model is asked.",
         "The model is frozen, so each token's loss was tabulated over T once, exact at 24 temperatures and cubic in between.\n",
         "```",
