@@ -1,8 +1,8 @@
 """The trained heads that fit the loaded model, read again whenever one was made: a new head is a policy without a restart.
 
 The heads that ship, and those that were promoted, meet in the Arena; every other one can be named in Compare and on the
-command line. A promotion is the file NAME.promoted beside the head. It holds the hash of the weights, so a head that is
-made anew under an old name is not promoted; to withdraw a head is to delete the file.
+command line. A promotion is the file NAME.promoted in the folder of one's own heads. It holds the hash of the weights, so
+a head that is made anew under an old name is not promoted; to withdraw a head is to delete the file.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class Listed:
 
 
 class Shelf:
-    """The heads of some folders, the first of which takes what is trained here. Any thread may call it."""
+    """The heads of some folders; the first is one's own and takes promotions. Any thread may call it."""
 
     def __init__(self, folders: Sequence[Path], base: Base) -> None:
         self.folders, self.base = tuple(folders), base
         self.now = self._read()
 
     @property
-    def own(self) -> Path:
-        """The folder that takes what is trained here; it need not exist yet."""
-        return self.folders[0]
+    def trained(self) -> tuple[Checkpoint, ...]:
+        """The heads that do not ship."""
+        return tuple(head for head in self.now.heads if head.folder != SHIPPED)
 
     def refresh(self) -> Listed:
         """Reads the folders again; `now` is what was found."""
@@ -56,9 +56,9 @@ class Shelf:
         """Lets a head meet others in the Arena. Raises PlaygroundError where it is not one that may."""
         head = next((head for head in self.refresh().heads if head.name == name), None)
         if head is None or head.folder == SHIPPED or head.meta.kind not in BLIND_KINDS:
-            raise PlaygroundError("Choose a head that was trained here; those that ship are in the Arena already.")
+            raise PlaygroundError("Choose a head that does not ship; those that do are in the Arena already.")
         record = {"weights_sha256": head.sha256, "promoted": datetime.now(UTC).isoformat(timespec="seconds")}
-        self._write(_mark(head), json.dumps(record) + "\n")
+        self._write(self._mark(head), json.dumps(record) + "\n")
         self.refresh()
 
     def withdraw(self, name: str) -> None:
@@ -66,7 +66,7 @@ class Shelf:
         head = next((head for head in self.refresh().heads if head.name == name), None)
         if head is None or head.name not in self.now.promoted:
             raise PlaygroundError("Choose a head that is promoted.")
-        self._write(_mark(head), None)
+        self._write(self._mark(head), None)
         self.refresh()
 
     def _write(self, path: Path, text: str | None) -> None:
@@ -76,6 +76,7 @@ class Shelf:
             if text is None:
                 path.unlink(missing_ok=True)
             else:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 draft.write_text(text, encoding="utf-8")
                 os.replace(draft, path)
         except OSError as error:
@@ -85,13 +86,15 @@ class Shelf:
 
     def _read(self) -> Listed:
         found = checkpoints.find(self.folders, self.base)
-        promoted = frozenset(head.name for head in found.usable if _promoted(head))
+        promoted = frozenset(head.name for head in found.usable if self._promoted(head))
         ordered = sorted(found.usable, key=lambda head: head.name not in promoted)  # stable: by name within each
         defaults = {kind: checkpoints.default_for(kind, ordered) for kind in KINDS}
         named = {kind: head.name for kind, head in defaults.items() if head}
         blind = [head for head in found.usable if head.meta.kind in BLIND_KINDS]
         arena = [
-            kind for kind in BLIND_KINDS if (head := defaults[kind]) and (head.folder == SHIPPED or _promoted(head))
+            kind
+            for kind in BLIND_KINDS
+            if (head := defaults[kind]) and (head.folder == SHIPPED or self._promoted(head))
         ]
         arena += [
             f"{head.meta.kind}:checkpoint={head.name}"
@@ -100,13 +103,11 @@ class Shelf:
         ]
         return Listed(found.usable, found.refused, catalogue(named), promoted, tuple(arena))
 
+    def _mark(self, head: Checkpoint) -> Path:
+        return self.folders[0] / f"{head.name}{SUFFIX}"
 
-def _mark(head: Checkpoint) -> Path:
-    return head.folder / f"{head.name}{SUFFIX}"
-
-
-def _promoted(head: Checkpoint) -> bool:
-    try:
-        return bool(json.loads(_mark(head).read_text(encoding="utf-8"))["weights_sha256"] == head.sha256)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    def _promoted(self, head: Checkpoint) -> bool:
+        try:
+            return bool(json.loads(self._mark(head).read_text(encoding="utf-8"))["weights_sha256"] == head.sha256)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False

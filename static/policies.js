@@ -2,7 +2,7 @@
    Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the constant `fixed`. The grammar of a spec is
    name:key=value,key=value; the server parses it again and is the judge. */
 const root = element.querySelector(".pg-policies");
-const kinds = new Map(fixed.kinds.map((kind) => [kind.name, kind]));
+let kinds = new Map(fixed.kinds.map((kind) => [kind.name, kind]));
 let lanes = [];
 
 function make(tag, className, text) {
@@ -263,3 +263,15 @@ watch("value", () => {
   lanes = props.value.map(read);
   draw();
 });
+
+/* A head may have been trained since the page was opened: whenever the picker comes into view, it asks what there is. */
+let offered = JSON.stringify(fixed.kinds);
+new IntersectionObserver(async (entries) => {
+  if (!entries.some((entry) => entry.isIntersecting)) return;
+  const listed = await server.offer({});
+  const now = JSON.stringify(listed);
+  if (!Array.isArray(listed) || now === offered) return;
+  offered = now;
+  kinds = new Map(listed.map((kind) => [kind.name, kind]));
+  draw();
+}).observe(root);

@@ -153,8 +153,8 @@ def _open_battle(run: Run, lanes: tuple[int, int], voter: str) -> Battle:
     return Battle(key, "evaluate", False, run.request, family, arms, "a", None, voter, notice.VERSION, now)
 
 
-def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> None:
-    """Lay out the tab and wire its events."""
+def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> gr.HTML:
+    """Lay out the tab and wire its events; the policy picker."""
     tab = Compare(parts, runs, places)
     box = prompt_box("compare")
     learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
@@ -183,6 +183,7 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> N
         streaming = pressed(tab.generate, inputs, shown, **options, **places.event_options)
         streaming.then(tab.after, None, [*charts, after], **options, trigger_mode="multiple")
     stop.click(tab.stop, shown, None, **options)
+    return chosen
 
 
 def _vote_row(tab: Compare, voter: gr.BrowserState) -> None:

@@ -67,16 +67,19 @@ def board(runs: Runs, elem_id: str, empty: str) -> gr.HTML:
 
 
 def policies(parts: Parts, value: Sequence[str]) -> gr.HTML:
-    """Two to four policies with their knobs; its value is the list of specs."""
+    """Two to four policies with their knobs; its value is the list of specs. `offer` answers with what is offered now."""
 
     def parse(asked: dict[str, Any]) -> dict[str, Any]:
         return _answer(lambda: {"spec": streamed(parts, str(asked.get("spec", ""))).short})
 
+    def offer(asked: Any = None) -> list[dict[str, Any]]:
+        return [_offer(parts, kind) for _, kinds in grouped(parts.catalogue.kinds) for kind in kinds if kind.streams]
+
     return component(
         "policies",
         list(value),
-        (parse,),
-        kinds=[_offer(parts, kind) for _, kinds in grouped(parts.catalogue.kinds) for kind in kinds if kind.streams],
+        (parse, offer),
+        kinds=offer(),
         filters=described_keys(FILTER_KEYS),
         added=list(ADDED_LANES),
     )

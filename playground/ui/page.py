@@ -8,7 +8,7 @@ import gradio as gr
 
 from playground.config import Settings
 from playground.parts import Parts
-from playground.ui import arena, compare, methods, notice
+from playground.ui import arena, compare, methods, notice, train
 from playground.ui.components import STATIC, component
 from playground.ui.places import Places
 from playground.ui.runs import Runs
@@ -33,11 +33,13 @@ def build(parts: Parts) -> gr.Blocks:
         voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
         reason = getattr(parts.language_model, "precision_reason", "")
         component("header", None, name=NAME, lead=LEAD, model=model_line(parts), reason=reason)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
-                compare.build(parts, runs, places, voter)
+                lanes = compare.build(parts, runs, places, voter)
             with gr.Tab("Arena", id="arena"):
                 arena.build(parts, runs, places, voter, page)
+            with gr.Tab("Train", id="train") as trains:
+                train.build(parts, trains, tabs, lanes)
             with gr.Tab("Methods", id="methods"):
                 methods.build(parts)
     page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)

@@ -1,0 +1,203 @@
+"""The child of the Train tab (`python -m playground.training_job`): votes → counts → a head. training/jobs.py watches it.
+
+    plan = {"task": "count" | "train", "settings", "model", "votes", "unblind", "files", "folder",
+            "level", "loss", "name", "seed", "start"}
+
+"start" is the head that the training goes on from, or "" for the uniform one.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.checkpoints import NAME, SHIPPED, Base, Checkpoint, get, load
+from models.language_model import LanguageModel
+from playground.config import Settings, settings_from
+from playground.errors import PlaygroundError
+from playground.feedback.export import export
+from playground.feedback.store import Store
+from playground.records import Preference
+from playground.training import features, train
+from playground.training.commands import load_model
+from playground.training.fit import Epoch, split_by_prompt
+from playground.training.inventory import inventory
+from playground.training.jobs import Emit, Event, serve
+from playground.training.recipe import Recipe
+
+VOTES = "votes.jsonl"
+OFTEN = 0.3  # seconds between two words on the same phase
+FACTS = ("name", "revision", "precision", "hidden_size", "vocab_size")
+Load = Callable[[Settings], LanguageModel]
+
+
+class LazyModel:
+    """The facts of the model that the page has loaded; the model itself only where it is asked for anything else.
+
+    All states of a second training are cached, so it needs no model. Raises PlaygroundError where another model is found
+    under the same settings.
+    """
+
+    def __init__(self, facts: Mapping[str, Any], load: Callable[[], Any]) -> None:
+        self.__dict__.update({name: facts[name] for name in FACTS})
+        self._load, self._model = load, None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if self._model is None:
+            model = self._load()
+            if any(getattr(model, fact) != getattr(self, fact) for fact in FACTS):
+                raise PlaygroundError("The model has changed since the page was started; start the playground again.")
+            self._model = model
+        return getattr(self._model, name)
+
+
+def plan_for(settings: Settings, model: Any, **asked: Any) -> dict[str, Any]:
+    """The plan of a job over these parts, as plain values; `asked` holds what a visitor may choose."""
+    values = {name: value for name, value in vars(settings).items() if value is not None}
+    told = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+    told["precision"] = model.precision  # "auto" is settled
+    facts = {name: getattr(model, name) for name in FACTS}
+    return {"settings": told, "model": facts, "folder": str(work_folder(settings)), **asked}
+
+
+def work_folder(settings: Settings) -> Path:
+    """Where the exported votes, the log and what a stopped training left lie."""
+    return settings.data_folder / "training"
+
+
+def work(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool], load: Load = load_model) -> Event | None:
+    """Count, and train if the plan says so: the new head's name, or None where it was stopped."""
+    settings = settings_from(plan["settings"], {})
+    emit({"event": "phase", "phase": "Reading the votes"})
+    files, excluded = _files(plan, settings)
+    preferences, _ = train.read_preferences(files)
+    emit({"event": "data", "excluded": excluded, **inventory(preferences)})
+    if plan["task"] == "count":
+        return {}
+    if stopped():
+        return None
+    model = LazyModel(plan["model"], lambda: _loaded(settings, emit, load))
+    return _train(plan, settings, model, files, preferences, emit, stopped)
+
+
+def _loaded(settings: Settings, emit: Emit, load: Load) -> LanguageModel:
+    emit({"event": "phase", "phase": "Loading the model, whose states are not all kept yet"})
+    return load(settings)
+
+
+def _files(plan: Mapping[str, Any], settings: Settings) -> tuple[list[Path], dict[str, int]]:
+    """The preference files of a plan, the exported votes first, and how many votes were left out of those by reason."""
+    files = [Path(file) for file in plan["files"]]
+    if not plan["votes"]:
+        return files, {}
+    path = Path(plan["folder"]) / VOTES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    store = Store.open(settings.sqlalchemy_url, settings.data_folder)
+    try:
+        manifest = export(store, path, "lpo", bool(plan["unblind"]))
+    finally:
+        store.close()
+    return [path, *files], {reason: count for reason, count in manifest["excluded"].items() if count}
+
+
+def free_name(settings: Settings, level: str) -> str:
+    """The first of votes-LEVEL-1, votes-LEVEL-2, … that no head has."""
+    taken = {path.stem for path in settings.trained_heads.glob("*.safetensors")}
+    return next(name for n in range(1, 10**6) if (name := f"votes-{level}-{n}") not in taken)
+
+
+def checked_name(settings: Settings, name: str, taken: set[str]) -> str:
+    """`name`, where a head may have it. Raises PlaygroundError in one sentence."""
+    if not NAME.fullmatch(name):
+        raise PlaygroundError("Name must have 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front.")
+    if name in taken or (settings.trained_heads / f"{name}.safetensors").exists():
+        raise PlaygroundError(f"There is a head {name!r} already; its votes name it, so choose another name.")
+    return name
+
+
+class Spoken:
+    """Says how far a phase is, at most every OFTEN seconds and at its end."""
+
+    def __init__(self, emit: Emit, phase: str) -> None:
+        self._emit, self._phase, self._due = emit, phase, 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._due or done == total:
+            self._due = now + OFTEN
+            self._emit({"event": "phase", "phase": self._phase, "done": done, "total": total})
+
+
+def _train(
+    plan: Mapping[str, Any],
+    settings: Settings,
+    model: Any,
+    files: list[Path],
+    preferences: Sequence[Preference],
+    emit: Emit,
+    stopped: Callable[[], bool],
+) -> Event:
+    """Trains; where it was stopped after an epoch, the best so far is the head."""
+    level, name = plan["level"], plan["name"]
+    recipe = train.recipe_for(level, loss=plan["loss"], seed=plan["seed"])
+    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    parent = get([settings.trained_heads, SHIPPED], plan["start"], base) if plan["start"] else None
+    kept = settings.cache_folder / "features"
+
+    def progress(epoch: Epoch) -> None:
+        losses = {"loss": epoch.train_loss, "held_out_loss": epoch.held_out_loss}
+        told = {"epoch": epoch.epoch + 1, "of": epoch.epochs, "held_out_accuracy": epoch.held_out_accuracy}
+        emit({"event": "epoch", **told, **losses})
+
+    made = train.run(
+        model, files, level, name, settings.trained_heads, kept, recipe, _command(plan, files), parent,
+        progress=progress, stop=stopped, reading=Spoken(emit, "Hidden states of vote"),
+    )  # fmt: skip
+    emit({"event": "phase", "phase": "Comparing with the start"})
+    found = made.meta.metrics["training"]
+    told = {key: found[key] for key in ("held_out_accuracy", "held_out_pairs", "train_pairs", "stopped")}
+    shares = _predicted(model, preferences, level, recipe, made, parent, kept)
+    return {"name": name, "epoch": found["epoch"] + 1, "start": plan["start"] or "uniform", **told, **shares}
+
+
+@torch.no_grad()
+def _predicted(
+    model: Any,
+    preferences: Sequence[Preference],
+    level: str,
+    recipe: Recipe,
+    made: Checkpoint,
+    parent: Checkpoint | None,
+    kept: Path,
+) -> Event:
+    """The mean probability of every temperature over the states of the held-out prompts, before and after."""
+    pairs, _ = features.pairs_of(model, preferences, level, kept, recipe.loss, made.meta.grid)
+    held = pairs.subset(split_by_prompt(pairs, recipe.held_out, recipe.seed)[1]).hidden
+
+    def mean(head: nn.Module) -> list[float]:
+        logprobs: Tensor = head(held)
+        return [float(share) for share in logprobs.exp().mean(0)]
+
+    grid = made.meta.grid
+    before = mean(load(parent)) if parent else [1 / len(grid)] * len(grid)
+    return {"grid": list(grid), "before": before, "after": mean(load(made))}
+
+
+def _command(plan: Mapping[str, Any], files: list[Path]) -> str:
+    """The command that does the same with the same files."""
+    asked = ["--level", plan["level"], "--loss", plan["loss"], "--seed", str(plan["seed"]), "--out", plan["name"]]
+    start = ["--parent", plan["start"]] if plan["start"] else []
+    return shlex.join(["python", "-m", "playground", "train", "--data", *[file.name for file in files], *asked, *start])
+
+
+if __name__ == "__main__":
+    sys.exit(serve(work))

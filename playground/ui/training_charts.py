@@ -1,0 +1,109 @@
+"""Plotly charts of a training: its curves, which temperatures won, and what the head predicts before and after.
+
+Bars and lines only: Gradio draws them with an older plotly.js than the Python package ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from playground.ui.charts import COLOURS, GRID, INK
+
+SOFT = "#a9acb4"
+
+
+def loss_chart(epochs: Sequence[Mapping[str, Any]], kept: int | None = None) -> go.Figure:
+    """Loss of the training and the held-out pairs by epoch; `kept` marks the epoch whose weights are the head's."""
+    figure = _figure("Loss by epoch", "epoch", "nats a pair", height=290)
+    _line(figure, epochs, "loss", "training pairs", 0, "dash")
+    _line(figure, epochs, "held_out_loss", "held-out pairs", 1, "solid")
+    _mark(figure, kept)
+    return figure
+
+
+def accuracy_chart(epochs: Sequence[Mapping[str, Any]], pairs: int | None = None, kept: int | None = None) -> go.Figure:
+    """Share of the held-out pairs in which the head scores the chosen reply higher; half of them is chance."""
+    over = f" ({pairs} held-out pairs)" if pairs else ""
+    figure = _figure(f"Held-out accuracy{over}", "epoch", "share", height=290)
+    _line(figure, epochs, "held_out_accuracy", "chosen above rejected", 1, "solid")
+    figure.add_hline(0.5, line={"color": INK, "width": 1, "dash": "dot"})
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
+    _mark(figure, kept)
+    return figure
+
+
+def drawn_chart(rows: Sequence[Sequence[float]], unit: str) -> go.Figure:
+    """Chosen and rejected by the temperature they were drawn at, each bar with its count, and their ratio above."""
+    figure = _figure("Chosen and rejected by temperature", "temperature", unit, height=330)
+    heat = [f"{row[0]:g}" for row in rows]
+    for column, name, colour in ((1, "chosen", COLOURS[0]), (2, "rejected", SOFT)):
+        counts = [row[column] for row in rows]
+        figure.add_bar(x=heat, y=counts, name=name, marker={"color": colour}, hovertemplate="T %{x}: %{y} " + name)
+    for t, (_, chosen, rejected) in zip(heat, rows, strict=True):
+        figure.add_annotation(
+            x=t, y=max(chosen, rejected), text=ratio(chosen, rejected), showarrow=False, yshift=11, font={"size": 12}
+        )
+    figure.update_layout(barmode="group", bargap=0.25)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(range=[0, 1.15 * max((max(row[1:]) for row in rows), default=1)])
+    return figure
+
+
+def ratio(chosen: float, rejected: float) -> str:
+    """Chosen over rejected as the chart writes it."""
+    if not rejected:
+        return "only won" if chosen else ""
+    return f"{chosen / rejected:.2f}×"
+
+
+def predicted_chart(grid: Sequence[float], before: Sequence[float], after: Sequence[float], start: str) -> go.Figure:
+    """The mean probability of each temperature over the held-out prompts, of the start and of the new head."""
+    figure = _figure("Predicted temperature, held-out prompts", "temperature", "mean probability", height=330)
+    heat = [f"{t:g}" for t in grid]
+    for shares, name, colour in ((before, f"before: {start}", SOFT), (after, "after", COLOURS[1])):
+        figure.add_bar(x=heat, y=list(shares), name=name, marker={"color": colour}, hovertemplate="T %{x}: %{y:.1%}")
+    figure.update_layout(barmode="group", bargap=0.25)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(tickformat=".0%")
+    return figure
+
+
+def _line(figure: go.Figure, epochs: Sequence[Mapping[str, Any]], key: str, name: str, colour: int, dash: str) -> None:
+    known = [epoch for epoch in epochs if epoch.get(key) is not None]
+    figure.add_scatter(
+        x=[epoch["epoch"] for epoch in known],
+        y=[epoch[key] for epoch in known],
+        mode="lines" if len(known) > 1 else "markers",
+        name=name,
+        line={"color": COLOURS[colour], "width": 1.8, "dash": dash},
+    )
+
+
+def _mark(figure: go.Figure, kept: int | None) -> None:
+    if kept is not None:
+        figure.add_vline(kept, line={"color": INK, "width": 1})
+        figure.add_annotation(
+            x=kept, y=1, yref="paper", text=f"kept: {kept}", showarrow=False, xanchor="left", xshift=4
+        )
+
+
+def _figure(title: str, across: str, up: str, height: int) -> go.Figure:
+    figure = go.Figure()
+    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
+    figure.update_layout(
+        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 6}},
+        height=height,
+        margin={"l": 56, "r": 12, "t": 76, "b": 44},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": INK, "family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        showlegend=True,
+        hovermode="x unified",
+        xaxis={**axis, "title": {"text": across}},
+        yaxis={**axis, "title": {"text": up}},
+    )
+    return figure
