@@ -1,4 +1,4 @@
-"""The commands of training: `sample`, `calibrate`, and those of the modules beside this one."""
+"""The commands of training: `calibrate`, and those of the modules beside this one."""
 
 from __future__ import annotations
 
@@ -13,32 +13,13 @@ from models.loading import load_language_model
 from playground.config import Settings, add_common_flags, settings_from, whole
 from playground.training.evaluate_commands import add_evaluate_commands
 from playground.training.predictor_commands import add_predictor_commands
-from playground.training.rewards import REWARDS
+from playground.training.sample_commands import add_sample_command
 from playground.training.train_commands import add_train_command
 
 
 def add_commands(subparsers: Any) -> None:
     """Adds the sub-parsers; each sets `run`, called with the parsed arguments and the environment."""
-    sample = subparsers.add_parser("sample", help="replies to prompts, best against worst by a verifiable reward")
-    add = sample.add_argument
-    add("--prompts", type=Path, required=True, metavar="FILE", help="JSON list of prompts with id, split and prompt")
-    add("--reward", required=True, choices=[reward.name for reward in REWARDS])
-    add("--out", type=Path, required=True, metavar="FILE", help="the preference/1 file; an unfinished one is continued")
-    add("--n", type=whole(2), default=16, help="candidates for every prompt (default 16)")
-    add(
-        "--pairs",
-        type=whole(1),
-        default=1,
-        help="pairs for every prompt: the k-th best against the k-th worst (default 1)",
-    )
-    add("--level", choices=("token", "sequence"), default="token")
-    add("--split", default="train", choices=("train", "dev", "test"))
-    add("--limit", type=whole(1), help="at most this many prompts")
-    add("--max-tokens", type=whole(1), default=96)
-    add("--seed", type=whole(0), default=0)
-    add_common_flags(sample)
-    sample.set_defaults(run=_sample)
-
+    add_sample_command(subparsers)
     add_train_command(subparsers)
 
     add_evaluate_commands(subparsers)
@@ -65,15 +46,6 @@ def load_model(settings: Settings) -> LanguageModel:
 def command_line() -> str:
     """The command as it can be typed again."""
     return "python -m playground " + " ".join(sys.argv[1:])
-
-
-def _sample(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from playground.training import candidates
-
-    model = load_model(settings_from(vars(arguments), environment))
-    names = ("prompts", "reward", "out", "level", "n", "pairs", "split", "limit", "max_tokens", "seed")
-    counts = candidates.run(model, **{name: getattr(arguments, name) for name in names})
-    print(", ".join(f"{key} {value}" for key, value in sorted(counts.items())), file=sys.stderr)
 
 
 def _calibrate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:

@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from playground.analysis.grammar import flaws
 from playground.analysis.measures import contains_answer
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
 from playground.training.mentions import distinct_mentioned
 
 TUPLES = ("stop", "answers")
+SUITES = ("grounded-or-varied", "minimal-pairs", "repetition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,8 @@ class Task:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Task:
         """The inverse of `to_record`. Raises TypeError for names that a task does not have."""
-        return cls(**{name: tuple(value) if name in TUPLES else value for name, value in record.items()})
+        values: dict[str, Any] = {name: tuple(v) if name in TUPLES else v for name, v in record.items()}
+        return cls(**values)
 
 
 def _contains_answer(task: Task, texts: Sequence[str]) -> float:
@@ -75,19 +78,22 @@ def _distinct_valid(task: Task, texts: Sequence[str]) -> float:
     return distinct_mentioned(texts, task.answers) / len(texts)
 
 
+def _few_flaws(task: Task, texts: Sequence[str]) -> float:
+    return sum(max(0.0, 1 - flaws(text)) for text in texts) / len(texts)
+
+
 METRICS: Mapping[str, Callable[[Task, Sequence[str]], float]] = {
     "contains-answer": _contains_answer,
     "distinct-valid": _distinct_valid,
+    "few-flaws": _few_flaws,
 }
 
 
 def tasks_of(suite: str, data: Path | None = None) -> tuple[Task, ...]:
     """All tasks of a suite, in a fixed order. Raises PlaygroundError for an unknown suite or a folder without its data."""
-    from playground.training.suites import grounded_or_varied  # the suites are made of tasks
+    from playground.training.suites import grounded_or_varied, minimal_pairs, repetition  # the suites are made of tasks
 
-    readers = {
-        grounded_or_varied.NAME: grounded_or_varied.tasks,
-    }
+    readers = {module.NAME: module.tasks for module in (grounded_or_varied, minimal_pairs, repetition)}
     if suite not in readers:
         raise PlaygroundError(f"`suite` must be one of {', '.join(readers)}, got {suite!r}.")
     return readers[suite](data)

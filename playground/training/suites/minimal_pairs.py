@@ -2,8 +2,8 @@
 
 any      "Name a planet.": the share of different valid members among eight replies
 fact     "Name the planet closest to the Sun.": whether an accepted answer stands in the reply
-unseen   another format, for classes of the test split only and never trained on: "The topic is: bird. Which one …?",
-         half of it open, half with one answer; its wording does not tell the two apart by an article
+unseen   another format, for classes of the test split only and never trained on: "Which bird comes to mind?" and "Which
+         bird cannot fly and lives in Antarctica?", scored alike; no article tells the two apart
 
 One pair a class of entities (prompts/minimal_pairs.json, members in prompts/entities.json), a cluster each; the classes
 of the train, dev and test splits are disjoint, and are the same in every suite. Here neither the length of the prompt
@@ -22,12 +22,12 @@ from playground.training.tasks import Task
 
 NAME = "minimal-pairs"
 PAIRS = ENTITIES.with_name("minimal_pairs.json")
-PREFILL = "The answer is"
+PREFILL = "One word:"
 STOP = ("\n", ".", ",", "!")
 OPEN = "Name {what}."
 FACT = "Name the {fact}."
-UNSEEN = "The topic is: {what}. Which one {clause}?"
-UNSEEN_PREFILL = "That is"
+UNSEEN = "Which {what} {clause}?"
+UNSEEN_PREFILL = "It is the"
 ANY_CLAUSE = "comes to mind"
 
 
