@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.checkpoints import Meta
+from playground.training import repetition_card
 
 REWARDS = {
     "contains-answer": "facts: share of replies that hold an accepted answer (higher is better)",
@@ -40,7 +41,10 @@ def text(name: str, meta: Meta) -> str:
         f"\nCommit `{meta.commit}`, torch {meta.torch}, preference files sha256 `{meta.data_sha256[:16]}…`.\n",
         *_training(meta.metrics.get("training", {})),
         *_suites(meta.metrics.get("suites", {})),
-        *_held_out(meta.metrics.get("held_out", {}), bool(meta.metrics.get("suites"))),
+        *repetition_card.lines(meta.metrics.get("repetition", {})),
+        *_held_out(
+            meta.metrics.get("held_out", {}), bool(meta.metrics.get("suites") or meta.metrics.get("repetition"))
+        ),
         "\n## Temperatures chosen under argmax on held-out prompts\n",
         "| " + " | ".join(f"{t:g}" for t in meta.grid) + " |",
         "|" + "---|" * len(meta.grid),

@@ -8,9 +8,12 @@ from typing import Any
 
 from models.checkpoints import SHIPPED, Base, get
 from playground.config import add_common_flags, settings_from, whole
+from playground.errors import PlaygroundError
 from playground.training.plan import PLANS
+from playground.training.repetition_commands import add_repetition_flags
 
 SUITES = tuple(plan.suite for plan in PLANS)
+REPETITION = "repetition"
 
 
 def add_evaluate_commands(subparsers: Any) -> None:
@@ -25,11 +28,9 @@ def add_evaluate_commands(subparsers: Any) -> None:
 
     evaluate = subparsers.add_parser("evaluate", help="heads on a suite, beside every fixed temperature")
     add = evaluate.add_argument
-    add("--suite", required=True, choices=SUITES)
+    add("--suite", required=True, choices=(*SUITES, REPETITION))
     add("--data", type=Path, metavar="DIR", help="the folder with xquad_en_train.jsonl and xquad_en_dev.jsonl")
-    add(
-        "--labels", type=Path, required=True, nargs="+", metavar="FILE", help="preference/1 files that heads learn from"
-    )
+    add("--labels", type=Path, nargs="+", metavar="FILE", help="preference/1 files that heads learn from")
     add("--out", type=Path, required=True, metavar="DIR", help="where SUITE.json and SUITE.html are written")
     add(
         "--scores",
@@ -41,6 +42,7 @@ def add_evaluate_commands(subparsers: Any) -> None:
     add("--folds", type=whole(2), default=8, help="parts that clusters are held out in (default 8)")
     add("--head", nargs="+", default=[], metavar="NAME", help="checkpoints of this recipe, whose cards get the figures")
     add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
+    add_repetition_flags(add)
     add_common_flags(evaluate)
     evaluate.set_defaults(run=_evaluate)
 
@@ -57,9 +59,16 @@ def _scores(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from playground.training import evaluate
+    from playground.training import evaluate, repetition_commands
     from playground.training.commands import command_line, load_model
 
+    if arguments.suite == REPETITION:
+        repetition_commands.run(arguments, environment)
+        return
+    if not arguments.labels:
+        raise PlaygroundError(
+            "`--labels` must name preference/1 files that heads learn from; make them with `sample --suite`."
+        )
     settings = settings_from(vars(arguments), environment)
     model = load_model(settings)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)

@@ -70,14 +70,18 @@ def height(vertices: Sequence[Point], x: float) -> float | None:
 
 
 def jackknife(clusters: Sequence[T], value: Callable[[Sequence[T]], float]) -> Estimate:
-    """`value` of all clusters with its 95 % interval: t(n − 1) · √((n − 1)/n Σ (v_(i) − mean)²), v_(i) without cluster i.
+    """`value` of all clusters with its 95 % interval from `value` without each of them."""
+    return interval(value(clusters), [value([*clusters[:i], *clusters[i + 1 :]]) for i in range(len(clusters))])
+
+
+def interval(whole: float, left: Sequence[float]) -> Estimate:
+    """`whole` with the half-width t(n − 1) · √((n − 1)/n Σ (v_(i) − mean)²), v_(i) the n values without cluster i.
 
     For a mean this is the usual t interval. The half-width is infinite for a single cluster.
     """
-    n, whole = len(clusters), value(clusters)
+    n = len(left)
     if n < 2:
         return Estimate(whole, math.inf, n)
-    left = [value([*clusters[:i], *clusters[i + 1 :]]) for i in range(n)]
     mean = math.fsum(left) / n
     spread = math.sqrt((n - 1) / n * math.fsum((v - mean) ** 2 for v in left))
     return Estimate(whole, quantile(n - 1) * spread, n)
