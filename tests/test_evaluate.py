@@ -18,8 +18,8 @@ from playground.training.opponents import Item
 from playground.training.plan import Plan, Stratum, setting
 from playground.training.tasks import Task
 
-FACT = Stratum("fact", "fact", "contains-answer", "extraction", 2, crossed=True)
-ANY = Stratum("any", "any", "distinct-valid", "writing", 1)
+FACT = Stratum("fact", "fact", "contains-answer", "extraction", 2, 2, crossed=True)
+ANY = Stratum("any", "any", "distinct-valid", "writing", 1, 1)
 PLAN = Plan("invented", (FACT, ANY), {"both": ("fact", "any")}, grid=(0.0, 0.6, 1.2))
 
 

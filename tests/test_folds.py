@@ -12,8 +12,8 @@ from playground.training.plan import Plan, Stratum
 from playground.training.recipe import Recipe
 from playground.training.tasks import Task
 
-GROUNDED = Stratum("grounded", "grounded", "contains-answer", "extraction", 1, crossed=True)
-VARIED = Stratum("varied", "varied", "distinct-valid", "writing", 1)
+GROUNDED = Stratum("grounded", "grounded", "contains-answer", "extraction", 1, 1, crossed=True)
+VARIED = Stratum("varied", "varied", "distinct-valid", "writing", 1, 1)
 PLAN = Plan("invented", (GROUNDED, VARIED), {"both": ("grounded", "varied")}, grid=(0.0, 0.5, 1.0))
 QUICK = Recipe(beta=1.0, learning_rate=1e-2, weight_decay=0.0, dropout=0.0, epochs=20, batch=16, patience=20)
 

@@ -8,8 +8,8 @@ from playground.training.plan import Plan, Stratum, setting
 from playground.training.tasks import Task
 
 COLD, WARM, FILTERED = setting(0), setting(1), setting(1, ("min_p", 0.1))
-FACT = Stratum("fact", "fact", "contains-answer", "extraction", 1)
-ANY = Stratum("any", "any", "distinct-valid", "writing", 1)
+FACT = Stratum("fact", "fact", "contains-answer", "extraction", 1, 1)
+ANY = Stratum("any", "any", "distinct-valid", "writing", 1, 1)
 PLAN = Plan("invented", (FACT, ANY), {"both": ("fact", "any")}, grid=(0.0, 1.0))
 
 

@@ -13,8 +13,8 @@ from playground.training.tasks import Task
 PLAN = Plan(
     "invented",
     (
-        Stratum("fact", "fact", "contains-answer", "extraction", 3),
-        Stratum("any", "any", "distinct-valid", "writing", 2),
+        Stratum("fact", "fact", "contains-answer", "extraction", 3, 2),
+        Stratum("any", "any", "distinct-valid", "writing", 2, 2),
     ),
     {"both": ("fact", "any")},
     grid=(0.0, 1.0),
@@ -36,8 +36,9 @@ def test_a_table_holds_every_setting_with_as_many_candidates_as_the_plan_says(ti
     assert set(table) == {"f0", "a0", "f1"}
     for name, row in table.items():
         assert set(row) == set(PLAN.settings)
-        wanted = 3 if name.startswith("f") else 2
-        assert all(len(values) == (1 if key == setting(0) else wanted) for key, values in row.items())
+        plain, filtered = (3, 2) if name.startswith("f") else (2, 2)
+        for key, values in row.items():
+            assert len(values) == (1 if key == setting(0) else filtered if key in PLAN.filtered else plain)
     kept, texts = scores.read(tmp_path / "t.jsonl")
     assert kept == table
     for item in TASKS:
@@ -78,8 +79,8 @@ def test_held_out_clusters_are_measured_evenly_and_others_once():
     plan = Plan(
         "invented",
         (
-            Stratum("fact", "fact", "contains-answer", "extraction", 1, per_cluster=2, crossed=True),
-            Stratum("any", "any", "distinct-valid", "writing", 1),
+            Stratum("fact", "fact", "contains-answer", "extraction", 1, 1, per_cluster=2, crossed=True),
+            Stratum("any", "any", "distinct-valid", "writing", 1, 1),
         ),
         {},
     )
@@ -95,6 +96,6 @@ def test_the_plan_has_the_opponents_that_the_issue_names():
     assert len(plan.filtered) == 24
     assert "fixed:temperature=1.2,min_p=0.1" in plan.settings
     assert "fixed:temperature=0.7" in plan.settings  # the hand table's
-    assert json.loads(json.dumps(scores.manifest(plan, 0)))["samples"] == {"grounded": 4, "varied": 2}
+    assert json.loads(json.dumps(scores.manifest(plan, 0)))["samples"] == {"grounded": [4, 2], "varied": [1, 1]}
     with pytest.raises(PlaygroundError, match="grounded-or-varied"):
         plan_of("grounded")

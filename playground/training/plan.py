@@ -29,7 +29,9 @@ def setting(temperature: float, *filters: tuple[str, float]) -> str:
 class Stratum:
     """Prompts of one family with one metric.
 
-    category      a key of HAND                        samples       candidates for every task and setting
+    category      a key of HAND
+    samples       candidates for every task and plain temperature; T = 0 has one
+    filtered      candidates for every task and setting with a filter
     per_cluster   tasks of a cluster that are measured, spread evenly; None is all
     crossed       whether clusters take turns in being held out; else only the test split is held out, and of every
                   other cluster one task is measured, for opponents that are chosen on it
@@ -40,6 +42,7 @@ class Stratum:
     metric: str
     category: str
     samples: int
+    filtered: int
     per_cluster: int | None = None
     crossed: bool = False
 
@@ -67,6 +70,13 @@ class Plan:
     def settings(self) -> tuple[str, ...]:
         """Everything that is decoded: plain, filtered, and the hand table's temperatures."""
         return tuple(dict.fromkeys((*self.plain, *self.filtered, *(setting(t) for t in HAND.values()))))
+
+    def replies(self, task: Task) -> dict[str, int]:
+        """How many replies a measured task needs at every setting. Greedy decoding always says the same, so it needs one."""
+        stratum = self.stratum(task)
+        assert stratum is not None, "only tasks of a stratum are measured"
+        counts = {name: stratum.filtered if name in self.filtered else stratum.samples for name in self.settings}
+        return {name: count * task.replies for name, count in counts.items()} | {setting(0.0): 1}
 
     def stratum(self, task: Task) -> Stratum | None:
         """The stratum that a task belongs to, or None where it is not measured."""
@@ -96,18 +106,18 @@ PLANS = (
     Plan(
         "grounded-or-varied",
         (
-            Stratum("grounded", "grounded", "contains-answer", "extraction", 4, 5, crossed=True),
-            Stratum("varied", "varied", "distinct-valid", "writing", 2),
+            Stratum("grounded", "grounded", "contains-answer", "extraction", 4, 2, 5, crossed=True),
+            Stratum("varied", "varied", "distinct-valid", "writing", 1, 1),
         ),
         {"grounded or varied": ("grounded", "varied")},
     ),
     Plan(
         "minimal-pairs",
         (
-            Stratum("any", "any", "distinct-valid", "writing", 2),
-            Stratum("fact", "fact", "contains-answer", "extraction", 8),
-            Stratum("unseen any", "unseen", "distinct-valid", "writing", 2),
-            Stratum("unseen fact", "unseen", "contains-answer", "extraction", 8),
+            Stratum("any", "any", "distinct-valid", "writing", 2, 1),
+            Stratum("fact", "fact", "contains-answer", "extraction", 8, 4),
+            Stratum("unseen any", "unseen", "distinct-valid", "writing", 2, 1),
+            Stratum("unseen fact", "unseen", "contains-answer", "extraction", 8, 4),
         ),
         {"trained formats": ("any", "fact"), "unseen format": ("unseen any", "unseen fact")},
     ),

@@ -59,10 +59,8 @@ def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SE
 
 def candidates(model: Any, task: Task, plan: Plan, seed: int) -> dict[str, list[list[str]]]:
     """The texts of every candidate of one task by setting, all drawn from the task's one prompt."""
-    stratum = plan.stratum(task)
-    assert stratum is not None
     greedy = setting(0.0)
-    replicas = {name: 1 if name == greedy else stratum.samples * task.replies for name in plan.settings}
+    replicas = plan.replies(task)
     policies = catalogue({})
     specs = [policies.parse(name) for name, count in replicas.items() for _ in range(count)]
     request = task.request(seed)
@@ -101,7 +99,7 @@ def manifest(plan: Plan, seed: int) -> dict[str, Any]:
     return {
         "suite": plan.suite,
         "seed": seed,
-        "samples": {stratum.name: stratum.samples for stratum in plan.strata},
+        "samples": {stratum.name: [stratum.samples, stratum.filtered] for stratum in plan.strata},
         "settings": list(plan.settings),
     }
 
