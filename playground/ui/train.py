@@ -115,7 +115,7 @@ class Train:
         parts = [f"**{head.name}**", head.meta.kind, f"loss {head.meta.loss}"]
         if "held_out_accuracy" in figures:
             parts.append(f"{percent(figures['held_out_accuracy'])} of {figures['held_out_pairs']} held-out pairs right")
-        parts += [f"compared with {parent_spec(self.parts, head)}", where]
+        parts += [f"parent {parent_spec(self.parts, head)}", where]
         return " · ".join(parts), head.card
 
     def seen(self) -> View:
@@ -250,8 +250,8 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
             gr.Markdown("#### Trained heads")
             with gr.Row(elem_classes="pg-actions", equal_height=True):
                 head = gr.Dropdown([], label="Head", elem_id="train-head", scale=2, min_width=200)
-                beside = gr.Button("Compare with its parent", elem_id="train-compare", min_width=180)
-                promote = gr.Button("Promote to the Arena", elem_id="train-promote", min_width=170)
+                beside = gr.Button("Compare with its parent", elem_id="train-compare", min_width=220)
+                promote = gr.Button("Promote to the Arena", elem_id="train-promote", min_width=200)
                 withdraw = gr.Button("Withdraw", elem_id="train-withdraw", min_width=100)
             head_said = gr.Markdown("", elem_id="train-head-said", elem_classes="pg-said")
             with gr.Accordion("Card", open=False, elem_classes="pg-more pg-checkpoint"):

@@ -42,9 +42,14 @@ def drawn_chart(rows: Sequence[Sequence[float]], unit: str) -> go.Figure:
     for column, name, colour in ((1, "chosen", COLOURS[0]), (2, "rejected", SOFT)):
         counts = [row[column] for row in rows]
         figure.add_bar(x=heat, y=counts, name=name, marker={"color": colour}, hovertemplate="T %{x}: %{y} " + name)
-    for t, (_, chosen, rejected) in zip(heat, rows, strict=True):
+    for place, (_, chosen, rejected) in enumerate(rows):  # a category's place: "0.2" would be read as a number
         figure.add_annotation(
-            x=t, y=max(chosen, rejected), text=ratio(chosen, rejected), showarrow=False, yshift=11, font={"size": 12}
+            x=place,
+            y=max(chosen, rejected),
+            text=ratio(chosen, rejected),
+            showarrow=False,
+            yshift=11,
+            font={"size": 12},
         )
     figure.update_layout(barmode="group", bargap=0.25)
     figure.update_xaxes(type="category")

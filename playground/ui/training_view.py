@@ -11,7 +11,7 @@ from playground.training.jobs import Event, Job
 IN_WORDS = {
     "not_blind": "cast in Compare, where the names were seen",
     "damaged": "no longer as stored",
-    "undecided": "a tie or both bad",
+    "undecided": "ties and both bad",
 }
 SOURCES = {"human": "by people", "verifier": "by a verifiable reward", "heuristic": "by a rule"}
 
@@ -87,7 +87,7 @@ def made(result: Mapping[str, Any]) -> str:
     early = "Stopped early. " if result["stopped"] else ""
     return (
         f"{early}{result['name']} is a policy now: {percent(result['held_out_accuracy'])} of {result['held_out_pairs']} held-out "
-        f"pairs right, from {result['train_pairs']} training pairs, weights of epoch {result['epoch']}."
+        f"pairs right (chance is 50 %), from {result['train_pairs']} training pairs, weights of epoch {result['epoch']}."
     )
 
 
@@ -115,7 +115,7 @@ def usable(data: Mapping[str, Any] | None, level: str, loss: str) -> str:
 
 def reasons(counts: Mapping[str, int]) -> str:
     """Counts by reason in words."""
-    return ", ".join(f"{count} {IN_WORDS.get(reason, reason)}" for reason, count in counts.items() if count)
+    return ", ".join(f"{IN_WORDS.get(reason, reason)} ({count})" for reason, count in counts.items() if count)
 
 
 def table(data: Mapping[str, Any]) -> list[Sequence[str]]:
