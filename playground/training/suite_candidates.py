@@ -10,6 +10,7 @@ FILE.scores.jsonl {"id", "scores": {setting: [score of each candidate]}} of ever
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,7 +74,10 @@ def run(
 def choose(
     tasks: Sequence[Task], split: str = "all", per_cluster: int | None = None, limit: int | None = None
 ) -> list[Task]:
-    """The tasks of a split, thinned evenly within every family of a cluster and then over all. Keeps the order."""
+    """The tasks of a split, thinned evenly within every family of a cluster and then over all.
+
+    They come in the order of the sha256 of their ids, so that what a run has done so far covers families and clusters alike.
+    """
     groups: dict[tuple[str, str], list[Task]] = {}
     for task in tasks:
         if split in ("all", task.split):
@@ -81,7 +85,8 @@ def choose(
     if not groups:
         raise PlaygroundError(f"`split` must be one that the suite has tasks of ({', '.join(SPLITS)}), got {split!r}.")
     kept = {task.id for group in groups.values() for task in _thinned(group, per_cluster)}
-    return _thinned([task for task in tasks if task.id in kept], limit)
+    thinned = _thinned([task for task in tasks if task.id in kept], limit)
+    return sorted(thinned, key=lambda task: hashlib.sha256(task.id.encode()).digest())
 
 
 def decode(model: Any, task: Task, count: int, seed: int) -> list[Candidate]:
