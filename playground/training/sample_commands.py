@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from playground.training.tasks import SUITES
 
 ONLY_PROMPTS = ("reward", "n", "max_tokens")
 ONLY_SUITE = ("data", "each", "sets", "per_cluster")
-DEFAULTS = {"n": 16, "max_tokens": 96, "each": 4, "sets": 2}
 
 
 def add_sample_command(subparsers: Any) -> None:
@@ -49,22 +49,30 @@ def add_sample_command(subparsers: Any) -> None:
 
 
 def _sample(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from playground.training import candidates, suite_candidates
+    check(arguments)
+    counts = _of_suite(arguments, environment) if arguments.suite else _of_prompts(arguments, environment)
+    print(", ".join(f"{key} {value}" for key, value in sorted(counts.items())), file=sys.stderr)
+
+
+def _of_prompts(arguments: argparse.Namespace, environment: dict[str, str]) -> Mapping[str, int]:
+    from playground.training import candidates
     from playground.training.commands import load_model
 
-    of_suite = arguments.suite is not None
-    check(arguments)
-    values = {name: getattr(arguments, name) for name in ("out", "split", "limit", "seed")}
-    values |= {name: _value(arguments, name) for name in (ONLY_SUITE if of_suite else ONLY_PROMPTS)}
-    values["pairing"] = arguments.pairing or ("every" if of_suite else "ranked")
-    values["pairs"] = arguments.pairs or (16 if of_suite else 1)
-    model = load_model(settings_from(vars(arguments), environment))
-    if of_suite:
-        counts = suite_candidates.run(model, suite=arguments.suite, **values)
-    else:
-        level = arguments.level or "token"
-        counts = candidates.run(model, prompts=arguments.prompts, level=level, **values)
-    print(", ".join(f"{key} {value}" for key, value in sorted(counts.items())), file=sys.stderr)
+    names = ("prompts", "reward", "out", "split", "limit", "seed", "n", "max_tokens", "level", "pairing", "pairs")
+    values = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return candidates.run(load_model(settings_from(vars(arguments), environment)), **values)
+
+
+def _of_suite(arguments: argparse.Namespace, environment: dict[str, str]) -> Mapping[str, int]:
+    from playground.training import suite_candidates
+    from playground.training.commands import load_model
+    from playground.training.tasks import tasks_of
+
+    tasks = tasks_of(arguments.suite, arguments.data)  # refused before the model is loaded
+    chosen = suite_candidates.choose(tasks, arguments.split, arguments.per_cluster, arguments.limit)
+    names = ("out", "each", "sets", "pairing", "pairs", "seed")
+    values = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return suite_candidates.run(load_model(settings_from(vars(arguments), environment)), chosen, **values)
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -80,8 +88,3 @@ def check(arguments: argparse.Namespace) -> None:
         raise PlaygroundError(f"`--reward` must be one of {', '.join(r.name for r in REWARDS)} with --prompts.")
     if not of_suite and arguments.split == "all":
         raise PlaygroundError("`--split` must be train, dev or test with --prompts, got 'all'.")
-
-
-def _value(arguments: argparse.Namespace, name: str) -> Any:
-    given = getattr(arguments, name)
-    return DEFAULTS.get(name) if given is None else given

@@ -31,8 +31,9 @@ from playground.records import Preference
 from playground.training.candidates import lean, origin
 from playground.training.journal import Journal
 from playground.training.lanes import GRID
+from playground.training.marks import marked
 from playground.training.pairing import Candidate, pairs_of, preference
-from playground.training.tasks import Task, tasks_of
+from playground.training.tasks import Task
 
 ROWS = 64
 SPLITS = ("train", "dev", "test", "all")
@@ -40,28 +41,22 @@ SPLITS = ("train", "dev", "test", "all")
 
 def run(
     model: Any,
-    suite: str,
-    data: Path | None,
+    tasks: Sequence[Task],
     out: Path,
     each: int = 4,
     sets: int = 2,
     pairs: int = 16,
     pairing: str = "every",
-    split: str = "train",
-    per_cluster: int | None = None,
-    limit: int | None = None,
     seed: int = 0,
 ) -> Mapping[str, int]:
-    """Writes the preference file `out`, its scores and its manifest; returns the counts.
+    """Writes the preference file `out`, its scores and its manifest; returns the counts. `tasks` are of one suite.
 
     each, sets    candidates at every temperature of a task with one reply, and of a task with a set of replies
-    per_cluster   at most this many tasks of every family of a cluster, evenly spread; `limit` does so over all tasks
     """
-    chosen = choose(tasks_of(suite, data), split, per_cluster, limit)
-    settings = {"suite": suite, "level": "sequence", "each": each, "sets": sets, "seed": seed, "pairing": pairing}
-    settings |= {"pairs": pairs, "split": split, "grid": list(GRID), **origin(model)}
+    settings = {"suite": tasks[0].suite, "level": "sequence", "each": each, "sets": sets, "seed": seed}
+    settings |= {"pairing": pairing, "pairs": pairs, "grid": list(GRID), **origin(model)}
     with Journal(out, settings) as journal:
-        for task in tqdm([t for t in chosen if t.id not in journal.counts], desc=f"sample {suite}"):
+        for task in tqdm([t for t in tasks if t.id not in journal.counts], desc=f"sample {tasks[0].suite}"):
             candidates = decode(model, task, each if task.replies == 1 else sets, seed)
             counts: Counter[str] = Counter(prompts=1, candidates=len(candidates))
             made = make_pairs(task, candidates, pairing, pairs, seed, counts)
@@ -114,7 +109,8 @@ def make_pairs(
     """The pairs of one task without those that teach nothing; `counts` says why each left."""
     random = Random(f"{seed} {task.suite} {task.id}")
     for k, (winner, loser) in enumerate(pairs_of(candidates, pairing, pairs, random, counts)):
-        yield preference(f"{task.suite}-{task.id}-{seed}-{k}", task.prompt, task.family, winner, loser)
+        vote = preference(f"{task.suite}-{task.id}-{seed}-{k}", task.prompt, task.family, winner, loser)
+        yield marked(vote, task.metric)
 
 
 def scores_file(out: Path) -> Path:
