@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Protocol
 
-from playground.analysis.measures import dictionary_word_share, repeated_ngram_share, words
+from playground.analysis.measures import words
 from playground.errors import PlaygroundError
 
 KINDS = frozenset(
@@ -34,7 +34,7 @@ KINDS = frozenset(
 
 def grammar_errors(text: str) -> int:
     """How many errors of KINDS Harper finds. Raises PlaygroundError where harper-py is not installed."""
-    return sum(lint.lint_kind in KINDS for lint in _linter().lint(text, language="plaintext"))
+    return len(_errors(text))
 
 
 def grammar_errors_per_100_words(text: str) -> float:
@@ -43,20 +43,19 @@ def grammar_errors_per_100_words(text: str) -> float:
     return 100 * grammar_errors(text) / count if count else 0.0
 
 
-def flaws(text: str) -> float:
-    """Repeated 4-grams, words that no dictionary knows and grammar errors, each as a share; 0 is best.
-
-    repeated_ngram_share + (1 − dictionary_word_share) + grammar errors / words: the sum that a change of temperature
-    trades one part of for another, since cold repeats and hot misspells.
-    """
-    repeats, unknown = repeated_ngram_share(text), 1 - dictionary_word_share(text)
-    return repeats + unknown + grammar_errors_per_100_words(text) / 100
+def error_spans(text: str) -> list[tuple[int, int]]:
+    """Where the errors of `grammar_errors` stand, as characters [start, stop)."""
+    return [(lint.span.start, lint.span.end) for lint in _errors(text)]
 
 
 class Linter(Protocol):
     """What the grammar checker is asked."""
 
     def lint(self, text: str, *, language: str) -> list[Any]: ...
+
+
+def _errors(text: str) -> list[Any]:
+    return [lint for lint in _linter().lint(text, language="plaintext") if lint.lint_kind in KINDS]
 
 
 @lru_cache(maxsize=1)

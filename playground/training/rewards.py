@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from playground.analysis.grammar import flaws
+from playground.analysis.flaws import flaws
 from playground.analysis.measures import contains_answer, dictionary_word_share, repeated_ngram_share
 from playground.errors import PlaygroundError
 

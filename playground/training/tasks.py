@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from playground.analysis.grammar import flaws
+from playground.analysis.flaws import flaws
 from playground.analysis.measures import contains_answer
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError

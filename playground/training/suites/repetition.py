@@ -6,7 +6,7 @@ continuation  the first words of a passage begin the reply, which goes on from t
               XQuAD in English (CC BY-SA 4.0), one cluster an article and no article in two splits; without one the
               openings written for this project (prompts/openings.json), one cluster an opening
 
-There is no right answer: the score is 1 minus the flaws of a reply (analysis/grammar.py), which is what labels are made of.
+There is no right answer: the score is 1 minus the flaws of a reply (analysis/flaws.py), which is what labels are made of.
 The evaluation keeps repetition and coherence apart (training/repetition.py).
 """
 
