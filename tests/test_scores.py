@@ -60,7 +60,7 @@ def test_batches_change_nothing_and_read_the_prompt_once(tiny, tmp_path, monkeyp
 
 def test_a_killed_run_goes_on_to_the_same_table(tiny, tmp_path):
     whole = scores.run(tiny, TASKS, PLAN, tmp_path / "a.jsonl")
-    scores.run(tiny, TASKS[:2], PLAN, tmp_path / "b.jsonl")
+    scores.run(tiny, TASKS, PLAN, tmp_path / "b.jsonl")
     for path in (tmp_path / "b.jsonl", scores.replies_file(tmp_path / "b.jsonl")):
         content = path.read_bytes()
         path.write_bytes(content[: content.rindex(b"{") + 9])  # killed within the last line

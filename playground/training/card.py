@@ -13,13 +13,14 @@ REWARDS = {
     "contains-answer": "facts: share of replies that hold an accepted answer (higher is better)",
     "fewer-repeats": "stories: minus the share of repeated 4-grams (0 is best)",
 }
-LIMITS = """## Limits
-
-- The labels come from programs, not from people: nothing here says that a reader prefers these replies.
-- The model has 135 million parameters; the figures say nothing about larger ones.
-- One training seed, few prompts: read the intervals, not the means.
-- A gain on facts and stories together shows that the head tells kinds of prompt apart; only `shuffled` at token level
-  tests whether it matters *where* in a reply the temperature changes."""
+LOSSES = {
+    "separate": "equation 10, separate",
+    "latent-token": "equation 11, latent, a marginal a token",
+    "latent-sequence": "equation 11, latent, the exact marginal of a reply",
+    "joint": "equation 9, joint, the language model frozen",
+    "nll": "negative log-likelihood of what was chosen, a baseline",
+}
+SOURCES = {"human": "people", "verifier": "programs that check a reply", "heuristic": "a heuristic"}
 
 
 def text(name: str, meta: Meta) -> str:
@@ -31,10 +32,7 @@ def text(name: str, meta: Meta) -> str:
         f"`{meta.base.model}` (revision `{meta.base.revision}`, hidden size {meta.base.hidden_size}) and gives a distribution over the",
         f"temperatures {', '.join(f'{t:g}' for t in meta.grid)}. Three layers, hidden {meta.width}, SiLU. Licence Apache-2.0.\n",
         "## How it was made\n",
-        "Latent preference optimization with the separate loss (equation 10), uniform reference kept for every token, on",
-        "candidates whose temperatures were drawn uniformly from the grid and labelled by verifiable rewards: fewer repeated",
-        "4-grams in stories (pairs dropped whose winner loses more than .02 dictionary-word share), accepted answers in facts.",
-        "No human votes.\n",
+        *_labels(meta),
         "```",
         meta.command or "(made from Python)",
         "```",
@@ -50,9 +48,43 @@ def text(name: str, meta: Meta) -> str:
         "|" + "---|" * len(meta.grid),
         "| " + " | ".join(f"{share:.1%}" for share in meta.temperature_histogram) + " |\n",
         *_matched(meta.metrics.get("matched_entropy", {})),
-        LIMITS,
+        *_limits(meta),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _labels(meta: Meta) -> list[str]:
+    """The loss, and who said what is better."""
+    lines = [f"Latent preference optimization with the loss {meta.loss} ({LOSSES.get(meta.loss, 'of its own')})."]
+    labels = meta.metrics.get("training", {}).get("labels")
+    if labels:
+        sources = ", ".join(f"{count} by {SOURCES.get(name, name)}" for name, count in labels["source"].items())
+        families = ", ".join(f"{name} {count}" for name, count in labels["family"].items())
+        lines += [f"Preferences read: {sources}; by family of prompt: {families}."]
+    elif meta.command:
+        lines += [
+            "Labels by verifiable rewards, no human votes: fewer repeated 4-grams in stories, accepted answers in facts."
+        ]
+    if meta.parent:
+        lines += [f"It went on from `{meta.parent}`."]
+    return lines
+
+
+def _limits(meta: Meta) -> list[str]:
+    """What these figures do not say."""
+    sources = meta.metrics.get("training", {}).get("labels", {}).get("source", {"verifier": 0})
+    lines = ["## Limits\n"]
+    if "human" not in sources:
+        lines.append(
+            "- The labels come from programs, not from people: nothing here says that a reader prefers these replies."
+        )
+    lines += [
+        "- It was made for one model; the figures say nothing about others.",
+        "- Few prompts: read the intervals, not the means.",
+        "- A gain on several kinds of prompt together shows that the head tells them apart; only `shuffled` at token level tests",
+        "  whether it matters *where* in a reply the temperature changes.",
+    ]
+    return lines
 
 
 def _training(metrics: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ FILE.manifest.json   what must not change within a table
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SE
     _check(out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision})
     known, _ = read(out)
     wanted = [task for task in plan.measured(tasks) if task.id not in known]
+    wanted.sort(key=lambda task: hashlib.sha256(task.id.encode()).digest())  # an unfinished table covers all alike
     with out.open("a", encoding="utf-8") as file, replies_file(out).open("a", encoding="utf-8") as texts:
         for task in tqdm(wanted, desc=f"scores {plan.suite}"):
             replies = candidates(model, task, plan, seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -77,7 +78,7 @@ def run(
         loss=recipe.loss,
         parent=parent.id if parent else None,
         data_sha256=digest,
-        metrics={"training": _metrics(result, recipe, dropped)},
+        metrics={"training": {**_metrics(result, recipe, dropped), "labels": labels(preferences)}},
         temperature_histogram=histogram(result.decoder, pairs, recipe),
         command=command,
         commit=commit(),
@@ -104,6 +105,15 @@ def read_preferences(paths: Sequence[Path]) -> tuple[list[Preference], str]:
             ) from error
         digest.update(content)
     return preferences, digest.hexdigest()
+
+
+def labels(preferences: Sequence[Preference]) -> dict[str, dict[str, int]]:
+    """How many preferences came from people, programs and heuristics, and of which families of prompts."""
+    families = Counter(preference.family or "no family" for preference in preferences)
+    return {
+        "source": dict(sorted(Counter(p.source for p in preferences).items())),
+        "family": dict(sorted(families.items())),
+    }
 
 
 def histogram(decoder: AdaptiveDecoder, pairs: Pairs, recipe: Recipe) -> tuple[float, ...]:
