@@ -258,7 +258,7 @@ def _learner(train: Pairs, temperatures: int, recipe: Recipe, start: AdaptiveDec
     torch.manual_seed(recipe.seed)
     if start is None:
         decoder = AdaptiveDecoder(train.hidden.shape[1], temperatures, dropout=recipe.dropout)
-        decoder.standardise(train.hidden[train.states])
+        decoder.standardise(train.hidden if train.state is None else train.hidden[train.state])
     else:
         decoder = copy.deepcopy(start).requires_grad_(True)
         decoder.dropout.p = recipe.dropout
