@@ -126,17 +126,18 @@ def _group(page: Page, name: str, group: Mapping[str, Any], grid: Sequence[float
 
 def table(rows: Sequence[Mapping[str, Any]], strata: Sequence[str]) -> str:
     """Score, each stratum's score, and the head's difference; a difference whose interval lies above 0 stands out."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("policy", "score", *strata, "head minus it"))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("policy", "score", "head minus it", *strata))
     lines = [f"<tr>{head}</tr>"]
     for row in rows:
-        cells = [row["score"]["mean"], *(row["strata"][name]["mean"] for name in strata)]
         gain = row.get("head_minus")
         won = gain is not None and gain["half"] is not None and gain["mean"] - gain["half"] > 0
-        lines.append(
-            f"<tr{' class=head' if row['kind'] == 'head' else ''}><td>{html.escape(row['name'])}</td>"
-            + "".join(f"<td>{value:.3f}</td>" for value in cells)
-            + f"<td{' class=won' if won else ''}>{interval(gain) if gain else ''}</td></tr>"
-        )
+        cells = [
+            f"<td>{html.escape(row['name'])}</td>",
+            f"<td>{row['score']['mean']:.3f}</td>",
+            f"<td{' class=won' if won else ''}>{interval(gain) if gain else ''}</td>",
+            *(f"<td>{row['strata'][name]['mean']:.3f}</td>" for name in strata),
+        ]
+        lines.append(f"<tr{' class=head' if row['kind'] == 'head' else ''}>{''.join(cells)}</tr>")
     return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 

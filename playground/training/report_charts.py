@@ -79,7 +79,7 @@ def differences(group: Mapping[str, Any], names: Sequence[str]) -> Chart:
     return _levels(
         rows,
         [row["head_minus"] for row in rows],
-        {"title": {"text": "head minus it"}, "zeroline": True, "zerolinewidth": 2},
+        {"title": {"text": "head minus it"}, "zeroline": True, "zerolinewidth": 2, "zerolinecolor": INK},
     )
 
 
