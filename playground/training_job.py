@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import time
@@ -200,4 +201,5 @@ def _command(plan: Mapping[str, Any], files: list[Path]) -> str:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # the page keeps the other half of the cores
     sys.exit(serve(work))

@@ -11,8 +11,6 @@ from typing import Any
 
 from playground.errors import PlaygroundError
 from playground.training.jobs import Emit, Event, serve
-from playground.training_job import work
-from tests.tiny_lm import TinyLM
 
 
 def scripted(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool]) -> Event | None:
@@ -30,5 +28,10 @@ def scripted(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool]) -
 
 
 if __name__ == "__main__":
+    if "scripted" in sys.argv:  # needs no torch, and so begins at once
+        sys.exit(serve(scripted))
+    from playground.training_job import work
+    from tests.tiny_lm import TinyLM
+
     trains = functools.partial(work, load=lambda settings: TinyLM(end_bias=-99.0))
-    sys.exit(serve(scripted if "scripted" in sys.argv else trains))
+    sys.exit(serve(trains))

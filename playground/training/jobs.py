@@ -11,6 +11,7 @@ where a state is not cached yet. It is nice'd, and uses half of the cores.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -20,8 +21,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from models.errors import ModelError
 from playground.errors import PlaygroundError
@@ -97,6 +96,8 @@ class Job:
                 self.events.append(event)
         code = self._child.wait()
         stream.close()
+        with contextlib.suppress(OSError):  # a plan that the child never read
+            self._child.stdin.close()  # type: ignore[union-attr]
         try:
             if self._ended is not None:
                 self._ended(self)
@@ -151,7 +152,8 @@ def serve(work: Work) -> int:
     """
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr  # whatever prints must not break the lines
-    _step_back()
+    if hasattr(os, "nice"):
+        os.nice(NICE)  # the page goes first
     stream = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)  # a lock on a buffer would outlive the work
     plan = json.loads(stream.readline())
     halt = threading.Event()
@@ -167,13 +169,6 @@ def serve(work: Work) -> int:
     except (PlaygroundError, ModelError) as error:
         emit({"event": "stopped"} if halt.is_set() else {"event": "error", "sentence": str(error)})
     return 0
-
-
-def _step_back() -> None:
-    """The page goes first: a lower priority, and half of the cores."""
-    if hasattr(os, "nice"):
-        os.nice(NICE)
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))
 
 
 def _listen(stream: io.FileIO, halt: threading.Event) -> None:
