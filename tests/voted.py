@@ -1,17 +1,28 @@
-"""Votes of TinyLM in a real store, as the Arena leaves them: replies whose temperatures were drawn from the grid."""
+"""Parts over TinyLM with votes in a real store, as the Arena leaves them: temperatures drawn from the grid."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
 
+import pytest
+
+from playground import parts as composition
+from playground.config import Settings
 from playground.decoding.trace import Request
 from playground.parts import Parts
 from playground.records import Battle
+from tests.tiny_lm import TinyLM
 
 VOTER, NOTICE = "voter-1", "2026-11"
 TOKEN = ("random:per=token", "random:per=token")
 SEQUENCE = ("random:per=reply", "random:per=reply")
+
+
+def tiny_parts(monkeypatch: pytest.MonkeyPatch, settings: Settings, visitors: bool = False) -> Parts:
+    """The real parts, over TinyLM; training_child.py loads the same."""
+    monkeypatch.setattr(composition, "load_language_model", lambda *_: TinyLM(end_bias=-99.0))
+    return composition.load_parts(settings, visitors=visitors)
 
 
 def add_votes(
