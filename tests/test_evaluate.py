@@ -85,6 +85,7 @@ def test_a_head_that_knows_the_kind_of_prompt_beats_all_that_do_not():
     assert said["beats_every_fixed"]
     assert said["beats_shuffled"]
     assert said["best_fixed"] == "T 0"
+    assert (said["better_than_router"], said["not_worse_than_router"]) == (False, True)  # it does the same
     assert said["scores_higher_than_the_head"] == []
     assert found["histograms"]["head"] == {"fact": [1, 0, 0], "any": [0, 0, 1]}
 
@@ -92,8 +93,9 @@ def test_a_head_that_knows_the_kind_of_prompt_beats_all_that_do_not():
 def test_a_head_that_is_always_wrong_loses_to_its_own_shuffled_prompts():
     found, rows = figures(says(False))
     assert rows["shuffled prompts"]["head_minus"]["mean"] == pytest.approx(-0.35)
-    assert not verdict(found, PLAN)["beats_shuffled"]
-    assert not verdict(found, PLAN)["beats_every_fixed"]
+    assert not any(
+        verdict(found, PLAN)[key] for key in ("beats_shuffled", "beats_every_fixed", "not_worse_than_router")
+    )
     assert "keyword router" in verdict(found, PLAN)["scores_higher_than_the_head"]
 
 

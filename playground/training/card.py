@@ -8,6 +8,7 @@ from typing import Any
 
 from models.checkpoints import Meta
 from playground.training import repetition_card
+from playground.training.plan import MARGIN
 
 REWARDS = {
     "contains-answer": "facts: share of replies that hold an accepted answer (higher is better)",
@@ -158,7 +159,7 @@ def _group(name: str, group: Mapping[str, Any]) -> list[str]:
         f"### {name}\n",
         f"{counts}. Each seed alone: {', '.join(f'{value:.3f}' for value in group['seeds'])}.\n",
         f"The head {said[verdict['beats_every_fixed']]} every fixed temperature of the grid, and {said[verdict['beats_shuffled']]} its own",
-        f"temperatures on shuffled prompts. Score higher: {', '.join(verdict['scores_higher_than_the_head']) or 'none'}.\n",
+        f"temperatures on shuffled prompts. {_against_router(verdict)} Score higher: {', '.join(verdict['scores_higher_than_the_head']) or 'none'}.\n",
         "| policy | score | " + " | ".join(strata) + " | head minus it |",
         "|---|---|" + "---|" * len(strata) + "---|",
     ]
@@ -171,6 +172,14 @@ def _group(name: str, group: Mapping[str, Any]) -> list[str]:
         f"{key}: " + ", ".join(f"{share:.0%}" for share in shares) for key, shares in group["chosen"].items()
     )
     return [*lines, "", f"Temperatures chosen, in the order of the grid: {chosen}.\n"]
+
+
+def _against_router(verdict: Mapping[str, Any]) -> str:
+    if verdict["better_than_router"]:
+        return "It is better than the keyword router."
+    if verdict["not_worse_than_router"]:
+        return f"It is not worse than the keyword router by {MARGIN:g} or more."
+    return f"That it is not worse than the keyword router by {MARGIN:g} is not shown."
 
 
 def _held_out(held_out: Mapping[str, Any], measured: bool = False) -> list[str]:

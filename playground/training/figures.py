@@ -18,11 +18,11 @@ import torch
 from playground.training import opponents
 from playground.training.folds import Fold, Logprobs
 from playground.training.opponents import Item, Policy
-from playground.training.plan import HEAD_FILTERS, Plan, setting
+from playground.training.plan import HEAD_FILTERS, MARGIN, Plan, setting
 from playground.training.reliability import reliability
 from playground.training.statistics import Estimate, mean_of_strata
 
-HEAD = "head"
+HEAD, ROUTER = "head", "keyword router"
 Kind = str  # fixed, filtered, opponent, bound, head
 
 
@@ -84,7 +84,8 @@ def label(name: str) -> str:
 
 
 def verdict(figures: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """Whether the head beats every plain temperature of the grid, and the shuffled prompts, with intervals that exclude 0.
+    """Whether the head beats every plain temperature of the grid, and the shuffled prompts, with intervals that exclude 0;
+    and whether it is better than the keyword router, or at least not worse by MARGIN or more, by the interval's lower end.
 
     Requiring every interval to exclude 0 is an intersection–union test and needs no correction for the number of opponents.
     """
@@ -96,12 +97,15 @@ def verdict(figures: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
 
     plain = [label(name) for name in plan.plain]
     hardest = max(plain, key=lambda name: rows[name]["score"]["mean"])
+    gain = rows[ROUTER]["head_minus"]
     better = [row["name"] for row in figures["policies"] if row["score"]["mean"] > rows[HEAD]["score"]["mean"]]
     return {
         "best_fixed": hardest,
         "beats_every_fixed": all(beaten(name) for name in plain),
         "beats_shuffled": beaten("shuffled prompts"),
         "scores_higher_than_the_head": better,
+        "better_than_router": beaten(ROUTER),
+        "not_worse_than_router": gain["half"] is not None and gain["mean"] - gain["half"] > -MARGIN,
     }
 
 
@@ -141,7 +145,7 @@ def _policies(
     def best_filtered(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
         return opponents.same(mine, opponents.best(dev, plan.filtered))
 
-    yield Named("keyword router", "opponent", _by_fold(items, held, folds, router))
+    yield Named(ROUTER, "opponent", _by_fold(items, held, folds, router))
     yield Named("keyword router, filters too", "opponent", _by_fold(items, held, folds, any_router))
     yield Named("best T on dev", "opponent", _by_fold(items, held, folds, best_plain))
     yield Named("best T and filter on dev", "opponent", _by_fold(items, held, folds, best_filtered))

@@ -18,6 +18,8 @@ HAND = {"writing": 0.7, "extraction": 0.0}
 FILTERS: tuple[tuple[str, float], ...] = (("min_p", 0.05), ("min_p", 0.1), ("min_p", 0.2), ("top_p", 0.9))
 HEAD_FILTERS: tuple[tuple[str, float], ...] = (("min_p", 0.1), ("top_p", 0.9))
 
+MARGIN = 0.02  # how much worse than the keyword router a head may be and still count as not worse
+
 
 def setting(temperature: float, *filters: tuple[str, float]) -> str:
     """The spec of one temperature with filters; T = 0 is greedy whatever the filter, so it has none."""

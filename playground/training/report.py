@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from playground.training import report_charts as charts
+from playground.training.plan import MARGIN
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 DETECTION = (
@@ -158,11 +159,18 @@ def _verdict(group: Mapping[str, Any]) -> str:
         if verdict["beats_shuffled"]
         else "does not beat its own temperatures on the wrong prompts"
     )
+    if verdict["better_than_router"]:
+        router = "it is better than the keyword router"
+    elif verdict["not_worse_than_router"]:
+        router = f"it is not worse than the keyword router by {MARGIN:g} or more"
+    else:
+        router = f"that it is not worse than the keyword router by {MARGIN:g} is not shown"
+    router += f" ({interval(rows['keyword router']['head_minus'])})"
     higher = ", ".join(verdict["scores_higher_than_the_head"]) or "none"
     return (
         f'<p class="verdict">The head scores {head:.3f}. It <strong>{every}</strong> of the grid (the best, {html.escape(fixed)}: '
         f"{rows[fixed]['score']['mean']:.3f}, difference {gain}) and <strong>{placebo}</strong>, where the 95 % interval of the "
-        f'difference must lie above 0.</p><p class="note">Score higher than the head: {html.escape(higher)}.</p>'
+        f'difference must lie above 0; {html.escape(router)}.</p><p class="note">Score higher than the head: {html.escape(higher)}.</p>'
     )
 
 
