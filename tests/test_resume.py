@@ -72,15 +72,14 @@ def test_a_killed_process_started_again_ends_with_the_same_weights(tiny, tmp_pat
             [*command, str(tmp_path / folder), features], cwd=ROOT, stdout=subprocess.PIPE, bufsize=0
         )
 
-    with start("whole") as unbroken:
-        assert unbroken.stdout is not None
-        *epochs, digest = unbroken.stdout.read().split()
-    assert len(epochs) == 40
-    with start("killed") as victim:
+    with start("whole") as unbroken, start("killed") as victim:
         assert victim.stdout is not None
         while victim.stdout.readline() != b"5\n":
             assert victim.poll() is None, "the training ended before it was killed"
         victim.kill()
+        assert unbroken.stdout is not None
+        *epochs, digest = unbroken.stdout.read().split()
+    assert len(epochs) == 40
     assert (tmp_path / "killed" / ".head.training").is_file()
     assert not (tmp_path / "killed" / "head.safetensors").exists()
     with start("killed") as again:

@@ -213,6 +213,13 @@ def test_data_that_cannot_teach_is_refused_in_one_sentence(tiny, tmp_path):
     assert not (tmp_path / "head.safetensors").exists()
 
 
+def test_a_place_that_cannot_take_the_head_is_refused_before_anything_is_read(tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder, name, sentence in ((tmp_path, "No Name", "a-z, 0-9"), (tmp_path / "file", "head", "cannot be written")):
+        with pytest.raises(PlaygroundError, match=sentence):
+            train.run(tiny, [tmp_path / "missing.jsonl"], "token", name, folder, tmp_path / "features")
+
+
 def test_states_that_are_no_numbers_and_a_fit_that_diverges_are_refused():
     pairs = planted(pairs=8)
     broken = pairs.hidden.clone()
@@ -232,7 +239,7 @@ def test_a_recipe_names_what_is_allowed(changes):
 def test_the_command_line_offers_every_figure_of_the_recipe_and_refuses_in_one_sentence(tmp_path, capsys):
     assert {f.name for f in fields(Recipe)} == set(RECIPE_FLAGS)
     data = tmp_path / "votes.jsonl"
-    for content, sentence in (("not json", "preference/1"), ('{"format": "preference/1"}', "preference/1")):
+    for content, sentence in (("not json", "preference/1"), ("{}", "preference/1"), ("", "no vote at all")):
         data.write_text(content)
         assert main(["train", "--data", str(data), "--level", "token", "--out", "head", "--folder", str(tmp_path)]) == 2
         shown = capsys.readouterr().err.strip().splitlines()

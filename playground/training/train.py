@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import Base, Checkpoint, Meta, load, save
+from models.checkpoints import NAME, Base, Checkpoint, Meta, load, save
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
@@ -46,6 +47,7 @@ def run(
     progress: Callable[[Epoch], None] | None = None,
     stop: Callable[[], bool] | None = None,
     reading: Callable[[int, int], None] | None = None,
+    votes: tuple[list[Preference], str] | None = None,
 ) -> Checkpoint:
     """Fits a head to the votes in `data` and writes its three files to `folder`. Deterministic by the recipe's seed.
 
@@ -53,12 +55,14 @@ def run(
     progress   told the plain values of every epoch
     stop       asked while votes are read (then nothing is written) and after every epoch (then the best so far is)
     reading    told how many votes of how many have been read
+    votes      what `read_preferences(data)` gave, where that has been called already
 
     The state of the fit is kept in `folder`/.NAME.training after every epoch; the same call goes on there after a kill
     and ends with the same weights. Raises PlaygroundError where the data cannot teach this loss.
     """
     recipe = recipe or RECIPES[level]
-    preferences, digest = read_preferences(data)
+    _check_place(folder, name)
+    preferences, digest = votes or read_preferences(data)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
     start = None if parent is None else _start(parent, level, base)
     grid = grid_of(preferences, level, recipe.loss, None if parent is None else parent.meta.grid)
@@ -134,6 +138,20 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+" if differs else "")
+
+
+def _check_place(folder: Path, name: str) -> None:
+    """Raises PlaygroundError for a place that cannot take the checkpoint, before anything is computed."""
+    if not NAME.fullmatch(name):
+        raise PlaygroundError(
+            f"`out` must have 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front, got {name[:80]!r}."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlaygroundError(f"`folder` cannot be written ({error.strerror}: {folder}); choose another.") from error
+    if not os.access(folder, os.W_OK):
+        raise PlaygroundError(f"`folder` cannot be written ({folder}); choose another.")
 
 
 def _start(parent: Checkpoint, level: str, base: Base) -> AdaptiveDecoder:

@@ -63,13 +63,14 @@ def add_train_command(subparsers: Any) -> None:
 
 def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     from models.checkpoints import Base, get
-    from playground.training import train
+    from playground.training import exclusions, train
     from playground.training.commands import command_line, load_model
 
     settings = settings_from(vars(arguments), environment)
     given = {name: getattr(arguments, name) for name in RECIPE_FLAGS if getattr(arguments, name) is not None}
     recipe = train.recipe_for(arguments.level, **given)
-    train.read_preferences(arguments.data)  # refused before the model is loaded
+    votes = train.read_preferences(arguments.data)  # refused before the model is loaded
+    exclusions.grid_of(votes[0], arguments.level, recipe.loss)
     model = load_model(settings)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
     folders = [arguments.folder, *([settings.checkpoints] if settings.checkpoints else []), SHIPPED]
@@ -84,6 +85,7 @@ def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
         recipe=recipe,
         command=command_line(),
         parent=parent,
+        votes=votes,
     )
     print(summary(made), file=sys.stderr)
 
