@@ -14,7 +14,7 @@ from playground.training.lanes import GRID, trained
 from playground.training.repetition import FIXED, PLAIN, RIVALS, controls, read, run
 from playground.training.repetition_commands import chosen, resolved, spec_of
 from playground.training.repetition_figures import figures
-from playground.training.repetition_report import in_words, side, write_report
+from playground.training.repetition_report import in_words, short, side, write_report
 from playground.training.suites.repetition import tasks
 from playground.training.tasks import Task
 
@@ -146,10 +146,10 @@ def test_a_policy_equal_to_a_corner_is_on_the_frontier():
     table = table_of({PLAIN[0]: LOOP, PLAIN[-1]: WILD, POLICY: WILD})
     row = figures(table, [task(i) for i in range(4)], [POLICY], 1)["stories"]["places"]["words"]["policies"][POLICY]
     assert row["distance"] == {"mean": pytest.approx(0), "half": pytest.approx(0)}
-    assert "cannot be told" in side({"mean": 0.0, "half": 0.1})
+    assert "not to be told" in side({"mean": 0.0, "half": 0.1})
     assert "beyond" in side({"mean": 0.2, "half": 0.1})
     assert "inside" in side({"mean": -0.2, "half": 0.1})
-    assert "cannot be told" in side({"mean": 0.2, "half": None})
+    assert "not to be told" in side({"mean": 0.2, "half": None})
 
 
 def test_prompts_of_one_cluster_count_as_one():
@@ -169,13 +169,19 @@ def test_the_report_and_the_card_hold_every_policy(tmp_path):
     write_report(result, tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text()
     assert "evaluate &lt;b&gt;" in text
-    assert all(spec.replace("target-entropy:", "target-entropy ") in text for spec in RIVALS)
-    assert "lies beyond the frontier" in in_words(result)
+    assert all(short(label) in text for label in (POLICY, SHUFFLED, MATCHED, *RIVALS))
+    assert "head beyond the frontier of fixed settings" in in_words(result)
     card = "\n".join(repetition_card.lines(repetition_card.summary(result, POLICY)))
     assert all(f"| {spec} |" in card for spec in (*RIVALS, SHUFFLED, MATCHED))
     assert f"**{POLICY}**" in card
     assert repetition_card.lines({}) == []
     json.dumps(result, allow_nan=False)
+
+
+def test_labels_in_the_report_name_the_head_and_its_filters():
+    assert short("adaptive-token:checkpoint=near.smollm2-135m,min_p=0.1") == "near min_p=0.1"
+    assert short(SHUFFLED) == "shuffled of head"
+    assert short("edt:t0=1,theta=0.5") == "edt t0=1 theta=0.5"
 
 
 def test_each_family_is_thinned_evenly_and_an_empty_split_is_refused():

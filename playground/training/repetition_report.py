@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,14 @@ COLOURS = ("#9db8d8", "#5f93cf", "#2f6cb0", "#5aa894")
 def write_report(result: Mapping[str, Any], path: Path) -> None:
     """One HTML file without network."""
     page = Page("Repetition against coherence: policies and the frontier of fixed settings")
-    for sentence in sentences(result):
-        page.add("p", sentence, "verdict")
-    page.add("p", NLL, "note")
+    page.raw(_overview(result))
+    page.add("p", f"{DISTANCES} {NLL}", "note")
     for family, found in result["families"].items():
         page.add("h2", f"{family.capitalize()}: {found['prompts']} prompts in {found['clusters']} clusters")
         for coherence, title in COHERENCE.items():
             place = found["places"][coherence]
             page.chart(f"Repeated 4-grams against {title}", frontier(found, coherence, result["policies"]), HOW)
-            page.chart("Distance from the frontier", distances(place), DISTANCES)
+            page.chart("Distance from the frontier", distances(place))
             page.raw(_table(found, coherence, result["policies"]))
         page.raw(f"<details><summary>Every fixed setting</summary>{_fixed(found)}</details>")
     made = result["made_by"]
@@ -65,24 +64,50 @@ def in_words(result: Mapping[str, Any]) -> str:
 def sentences(result: Mapping[str, Any]) -> list[str]:
     """Where every policy under test lies, in words."""
     found = []
+    for policy, family, coherence, row in _under_test(result):
+        found.append(
+            f"{family}, by {COHERENCE[coherence]}: {short(policy)} {side(row['distance'])} "
+            f"({interval(row['distance'], sign=True)}) and {side(row['plain'], 'temperatures alone')} "
+            f"({interval(row['plain'], sign=True)})."
+        )
+    return found
+
+
+def _under_test(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
     for policy in result["policies"]:
         for family, figures in result["families"].items():
-            for coherence, title in COHERENCE.items():
-                row = figures["places"][coherence]["policies"][policy]
-                found.append(
-                    f"{family}, by {title}: {policy} {side(row['distance'])} ({interval(row['distance'], sign=True)}) and "
-                    f"{side(row['plain'], 'temperatures alone')} ({interval(row['plain'], sign=True)})."
-                )
-    return found
+            for coherence in COHERENCE:
+                yield policy, family, coherence, figures["places"][coherence]["policies"][policy]
+
+
+def _overview(result: Mapping[str, Any]) -> str:
+    """Every policy under test: its distance from both frontiers and from its own controls."""
+    heads = (
+        "policy",
+        "distance",
+        "prompts",
+        "coherence by",
+        "from temperatures alone",
+        "minus shuffled",
+        "minus matched",
+        "verdict",
+    )
+    lines = [_row("th", heads)]
+    for policy, family, coherence, row in _under_test(result):
+        shuffled, matched = (row["minus"][control] for control in controls(policy))
+        own, *others = (interval(value, sign=True) for value in (row["distance"], row["plain"], shuffled, matched))
+        cells = (short(policy), own, family, COHERENCE[coherence], *others)
+        lines.append(_row("td", (*cells, side(row["distance"]))))
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>'
 
 
 def side(value: Mapping[str, Any], of: str = "fixed settings") -> str:
     """On which side of the frontier a distance with this interval lies."""
     if value["half"] is not None and value["mean"] - value["half"] > 0:
-        return f"lies beyond the frontier of {of}"
+        return f"beyond the frontier of {of}"
     if value["half"] is not None and value["mean"] + value["half"] < 0:
-        return f"lies inside the frontier of {of}"
-    return f"cannot be told from the frontier of {of}"
+        return f"inside the frontier of {of}"
+    return f"not to be told from the frontier of {of}"
 
 
 def frontier(found: Mapping[str, Any], coherence: str, policies: Sequence[str]) -> charts.Chart:
@@ -97,7 +122,8 @@ def frontier(found: Mapping[str, Any], coherence: str, policies: Sequence[str]) 
             "hovertemplate": "%{text}<br>%{x:.3f}, %{y:.3f}<extra></extra>",
         }
 
-    top = max(means[name][coherence]["mean"] for name in PLAIN)
+    shown = (*PLAIN[:-1], *policies)  # the hottest temperature would squeeze all others into a corner
+    top = max(means[name][coherence]["mean"] + (means[name][coherence]["half"] or 0) for name in shown)
     right = max(means[name]["repetition"]["mean"] for name in PLAIN)
     corners = points(place["vertices"]["all"])
     edge = {
@@ -175,32 +201,38 @@ def distances(place: Mapping[str, Any]) -> charts.Chart:
 
 
 def short(label: str) -> str:
-    """A label that fits beside a chart: the checkpoint's name alone."""
-    return label.replace("adaptive-token:checkpoint=", "").replace("target-entropy:", "target-entropy ")
+    """A label that fits beside a chart: a head by its name, without the model it belongs to."""
+    for control in ("shuffled of ", "matched to "):
+        if label.startswith(control):
+            return control + short(label.removeprefix(control))
+    name, _, values = label.partition(":")
+    pairs = [part for part in values.split(",") if part]
+    head = next((part.removeprefix("checkpoint=").partition(".")[0] for part in pairs if "checkpoint=" in part), name)
+    return " ".join([head, *(part for part in pairs if "checkpoint=" not in part)])
 
 
 def _table(found: Mapping[str, Any], coherence: str, policies: Sequence[str]) -> str:
     place, means = found["places"][coherence]["policies"], found["means"]
     heads = (
         "policy",
+        "distance",
         "repeated 4-grams",
         COHERENCE[coherence],
         "nats a token",
         "mean T",
-        "distance",
-        "plain",
+        "from T alone",
         *(f"{short(policy)} minus it" for policy in policies),
     )
     lines = [_row("th", heads)]
     for label, row in place.items():
         cells = [
+            interval(row["distance"], sign=True),
             interval(means[label]["repetition"]),
             interval(means[label][coherence]),
             interval(means[label]["nll"], 2),
         ]
         cells += [
             f"{means[label]['temperature']['mean']:.2f}",
-            interval(row["distance"], sign=True),
             interval(row["plain"], sign=True),
         ]
         gains = [place[policy]["minus"].get(label) for policy in policies]
