@@ -63,7 +63,6 @@ TABLES: dict[str, Callable[[Tensor, World], Tensor]] = {
 DISTILLED = HeadLearner(learning_rate=3e-3)
 ON_TABLES = "head on tables, smooth"
 HEADS: dict[str, Callable[[Voted, int], Tensor]] = {
-    "head on votes, plain": lambda votes, seed: voted(votes, PLAIN, HeadLearner(), seed),
     "head on votes, smooth": lambda votes, seed: voted(votes, SMOOTH, HeadLearner(), seed),
     ON_TABLES: lambda votes, seed: distilled(votes, SMOOTH, DISTILLED, seed),
 }
