@@ -38,11 +38,8 @@ from playground.training.voters import (
 
 TITLE = "how far votes get: a hidden best temperature per kind of prompt, recovered from simulated votes"
 COUNTS = (30, 100, 300, 1000)
-KNOWN = {
-    30: 0.60,
-    100: 0.67,
-    300: 0.82,
-}  # the tabular figures, lower ends; the upper ends at 100 and 300 are .79 and .93
+# the known tabular figures, lower ends; the upper ends at 100 and 300 are .79 and .93
+KNOWN = {30: 0.60, 100: 0.67, 300: 0.82}
 KINDS = 6  # of one replication
 PLAIN, SMOOTH = Learner(pull=0, smooth=0), Learner()
 PANDALM = Human(flip=0.027, tie=0.166)
