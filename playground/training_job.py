@@ -202,4 +202,6 @@ def _command(plan: Mapping[str, Any], files: list[Path]) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # the page keeps the other half of the cores
-    sys.exit(serve(work))
+    code = serve(work)
+    sys.stderr.flush()
+    os._exit(code)  # all is written; taking the interpreter down would keep the page waiting

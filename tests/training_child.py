@@ -34,4 +34,4 @@ if __name__ == "__main__":
     from tests.tiny_lm import TinyLM
 
     trains = functools.partial(work, load=lambda settings: TinyLM(end_bias=-99.0))
-    sys.exit(serve(trains))
+    sys.exit(serve(trains, nice=0))

@@ -144,7 +144,7 @@ class Jobs:
             self.latest.stop()
 
 
-def serve(work: Work) -> int:
+def serve(work: Work, nice: int = NICE) -> int:
     """The child's side: reads the plan from stdin, does `work(plan, emit, stopped)`, and prints what it says; exit code.
 
     `work` returns the fields of "done", or None where it was stopped; a PlaygroundError or ModelError becomes "error"
@@ -153,7 +153,7 @@ def serve(work: Work) -> int:
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr  # whatever prints must not break the lines
     if hasattr(os, "nice"):
-        os.nice(NICE)  # the page goes first
+        os.nice(nice)  # the page goes first
     stream = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)  # a lock on a buffer would outlive the work
     plan = json.loads(stream.readline())
     halt = threading.Event()

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import plotly.graph_objects as go
 
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.training.inventory import LEVELS
-from playground.training.jobs import Job, Jobs
+from playground.training.jobs import Event, Job, Jobs
 from playground.training.lpo import LOSSES
 from playground.training_job import checked_name, free_name, plan_for, work_folder
 from playground.ui import operators
@@ -115,7 +116,7 @@ class Train:
         parts = [f"**{head.name}**", head.meta.kind, f"loss {head.meta.loss}"]
         if "held_out_accuracy" in figures:
             parts.append(f"{percent(figures['held_out_accuracy'])} of {figures['held_out_pairs']} held-out pairs right")
-        parts += [f"parent {parent_spec(self.parts, head)}", where]
+        parts += [f"parent {parent_spec(self.parts, head).partition('checkpoint=')[2] or 'the untrained head'}", where]
         return " · ".join(parts), head.card
 
     def seen(self) -> View:
@@ -203,8 +204,16 @@ def charts_of(seen: View, level: str, unit: str) -> list[Any]:
         loss_chart(seen.epochs, kept) if seen.epochs else None,
         accuracy_chart(seen.epochs, pairs, kept) if seen.epochs else None,
         drawn_chart(rows, unit) if rows else None,
-        predicted_chart(result["grid"], result["before"], result["after"], result["start"]) if result else None,
+        _predicted(result) if rows or result else None,
     ]
+
+
+def _predicted(result: Event | None) -> go.Figure:
+    return (
+        predicted_chart(result["grid"], result["before"], result["after"], result["start"])
+        if result
+        else predicted_chart()
+    )
 
 
 def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None:

@@ -64,9 +64,19 @@ def ratio(chosen: float, rejected: float) -> str:
     return f"{chosen / rejected:.2f}×"
 
 
-def predicted_chart(grid: Sequence[float], before: Sequence[float], after: Sequence[float], start: str) -> go.Figure:
-    """The mean probability of each temperature over the held-out prompts, of the start and of the new head."""
+def predicted_chart(
+    grid: Sequence[float] = (), before: Sequence[float] = (), after: Sequence[float] = (), start: str = ""
+) -> go.Figure:
+    """The mean probability of each temperature over the held-out prompts, of the start and of the new head.
+
+    Without a grid it keeps the place of what comes: a chart beside it that was drawn wider would not become narrower.
+    """
     figure = _figure("Predicted temperature, held-out prompts", "temperature", "mean probability", height=330)
+    if not grid:
+        figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="after the training", showarrow=False)
+        figure.update_xaxes(visible=False)
+        figure.update_yaxes(visible=False)
+        return figure
     heat = [f"{t:g}" for t in grid]
     for shares, name, colour in ((before, f"before: {start}", SOFT), (after, "after", COLOURS[1])):
         figure.add_bar(x=heat, y=list(shares), name=name, marker={"color": colour}, hovertemplate="T %{x}: %{y:.1%}")
