@@ -15,6 +15,7 @@ from playground.training import bootstrap
 from playground.training.bootstrap import KINDS, OWN, slug
 from tests.second_model import HIDDEN, second_model
 
+pytestmark = pytest.mark.slow
 SIZES = ("--limit", "14", "--max-tokens", "24", "--candidates", "6", "--seed", "1")
 
 

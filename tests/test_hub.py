@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from models.checkpoints import SHIPPED, read, save
+from models.adaptive_decoder import AdaptiveDecoder
+from models.checkpoints import SHIPPED, Base, read, save
 from models.hub import card, is_id
+from models.loading import load_language_model
 from playground.config import Settings
 from tests.hub_server import Hub, running
+from tests.second_model import second_model
 from tests.test_checkpoints import META, decoder
 
+pytestmark = pytest.mark.slow  # every command is a process of its own
 FETCH = "import sys; from models import hub; from models.errors import ModelError\ntry: print(hub.folder(sys.argv[1]))\nexcept ModelError as error: sys.exit(str(error))"
 
 
@@ -68,6 +74,20 @@ def test_what_is_pushed_comes_back_at_its_revision(hub: Hub, tmp_path: Path) -> 
     assert {path.name for path in newest.rglob("*") if path.is_file()} == set(files)
     offline = fetch(tmp_path, hub.endpoint, where, HF_HUB_OFFLINE="1")
     assert offline.stdout.strip() == str(folder)
+
+
+def test_a_model_decodes_with_a_head_from_the_hub(hub: Hub, tmp_path: Path) -> None:
+    folder = second_model(tmp_path / "model")
+    model = load_language_model(str(folder), precision="float32")
+    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    head = AdaptiveDecoder(model.hidden_size, 3, width=8)
+    made = save(tmp_path / "own", "head-1", head, replace(META, base=base), "# card\n")
+    where = push(tmp_path, hub.endpoint, tmp_path / "own", "--head", "head-1", HF_TOKEN=hub.token).stdout.strip()
+    asked = ["--model", str(folder), "--precision", "float32", "--prompt", "A story.", "--max-tokens", "3", "--json"]
+    places = ["--checkpoints", where, "--data-folder", str(tmp_path / "data"), "--policy", "adaptive-token"]
+    done = python(tmp_path, hub.endpoint, "-m", "playground", "generate", *asked, *places)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["checkpoint"] == made.id
 
 
 def test_what_is_no_folder_of_heads_is_not_fetched(hub: Hub, tmp_path: Path) -> None:
