@@ -94,8 +94,8 @@ def pairs_of(
 ) -> tuple[Pairs, dict[str, int]]:
     """The rows of all votes that `loss` can learn from, and counts of those it cannot, by reason.
 
-    `spans` says whether a vote's spans weigh its tokens. `reading` is told how many votes of how many have been read. Raises PlaygroundError where no vote is usable, where
-    a trace is another model's, and where `stop` says so.
+    `spans` says whether a vote's spans weigh its tokens. `reading` is told how many votes of how many have been read.
+    Raises PlaygroundError where no vote is usable, where a trace is another model's, and where `stop` says so.
     """
     gathered = Gathered(level, loss, grid, spans)
     read = functools.partial(_read, model, level=level, loss=loss, grid=grid, folder=folder)
