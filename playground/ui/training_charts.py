@@ -26,8 +26,7 @@ def loss_chart(epochs: Sequence[Mapping[str, Any]], kept: int | None = None) -> 
 
 def accuracy_chart(epochs: Sequence[Mapping[str, Any]], pairs: int | None = None, kept: int | None = None) -> go.Figure:
     """Share of the held-out pairs in which the head scores the chosen reply higher; half of them is chance."""
-    over = f" ({pairs} held-out pairs)" if pairs else ""
-    figure = _figure(f"Held-out accuracy{over}", "epoch", "share", height=290)
+    figure = _figure("Held-out accuracy", "epoch", f"share of {pairs} pairs" if pairs else "share of pairs", height=290)
     _line(figure, epochs, "held_out_accuracy", "chosen above rejected", 1, "solid")
     figure.add_hline(0.5, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
@@ -71,7 +70,7 @@ def predicted_chart(
 
     Without a grid it keeps the place of what comes: a chart beside it that was drawn wider would not become narrower.
     """
-    figure = _figure("Predicted temperature, held-out prompts", "temperature", "mean probability", height=330)
+    figure = _figure("Predicted temperature", "temperature", "mean over held-out prompts", height=330)
     if not grid:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="after the training", showarrow=False)
         figure.update_xaxes(visible=False)

@@ -1,0 +1,80 @@
+"""The Train tab in Chromium: votes become a head that can be named in Compare at once; who may not train sees a sentence."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from playground.config import Settings
+from playground.ui import operators, train
+from tests.serving import served
+from tests.voted import add_votes, tiny_parts
+
+pytestmark = [
+    pytest.mark.browser,
+    # Gradio leaves its event loop open
+    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
+]
+CHILD = (sys.executable, "-m", "tests.training_child")
+
+
+def shots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("PLAYGROUND_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_votes_become_a_head_that_is_compared_with_its_parent_and_promoted(
+    page: Page, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "COMMAND", CHILD)
+    parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
+    add_votes(parts, 14)
+    add_votes(parts, 2, blind=False)
+    with served(parts) as server:  # type: ignore[arg-type]
+        page.set_default_timeout(150_000)
+        page.goto(server.url)
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_text("14 of 14 votes can train this, over 4 prompts").wait_for()
+        assert "where the names were seen (2)" in page.locator(".pg-training").inner_text()
+        assert not page.locator("#train-heads").is_visible()
+        page.click("#train-start:not([disabled])")
+        page.wait_for_selector("#train-stop:not([disabled])")
+        page.get_by_text("votes-token-1 is a policy now").wait_for()
+        page.wait_for_function("document.querySelectorAll('#train-charts .js-plotly-plot').length === 4")
+        page.screenshot(path=shots(tmp_path) / "train.png", full_page=True)
+        page.click("#train-promote")
+        page.get_by_text("meets others in the Arena").wait_for()
+        assert parts.arena == ("adaptive-token",)
+        page.click("#train-withdraw")
+        page.get_by_text("is out of the Arena").wait_for()
+        assert parts.arena == ()
+        page.click("#train-compare")
+        page.wait_for_selector("#generate >> visible=true")
+        page.wait_for_function("document.querySelector('.pg-policy .pg-kind').value === 'adaptive-token'")
+        offered = page.locator('.pg-policy select[data-key="checkpoint"] option').all_text_contents()
+        assert "votes-token-1" in offered
+        page.click("#generate")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        titles = page.locator("#compare-board .pg-title").all_text_contents()
+        assert titles == ["AdaptiveDecoder, per token", "Random temperature (control)"]
+        assert page.locator("#compare-board .pg-problem >> visible=true").count() == 0
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_who_may_not_train_sees_one_sentence_and_no_controls(
+    page: Page, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
+    with served(parts) as server:  # type: ignore[arg-type]
+        page.set_extra_http_headers({"X-Forwarded-For": "127.0.0.1"})
+        page.goto(server.url)
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_text(operators.ELSEWHERE).wait_for()
+        assert not page.locator("#train-start").is_visible()
+        assert not page.locator("#train-ground").is_visible()

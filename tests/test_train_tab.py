@@ -1,0 +1,206 @@
+"""The Train tab without a browser: who may, what may be chosen, what a job tells, and what becomes of its head."""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from playground.config import Settings
+from playground.errors import PlaygroundError
+from playground.parts import Parts
+from playground.training.jobs import Jobs
+from playground.ui import train
+from playground.ui.arms import pairs
+from playground.ui.train import Train, charts_of, parent_spec
+from playground.ui.training_charts import drawn_chart, ratio
+from playground.ui.training_view import view
+from tests.serving import served
+from tests.test_shelf import put
+from tests.voted import add_votes, tiny_parts
+
+# Gradio leaves its event loop open
+pytestmark = pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")
+CHILD = (sys.executable, "-m", "tests.training_child")
+HERE: Any = SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers={"host": "127.0.0.1:7860"}, username=None)
+PROXIED: Any = SimpleNamespace(
+    client=SimpleNamespace(host="127.0.0.1"),
+    headers={"host": "127.0.0.1:7860", "x-forwarded-for": "127.0.0.1"},
+    username=None,
+)
+ASKED = {"unblind": False, "level": "token", "loss": "separate", "begin": "", "name": "", "seed": 0, "visitor": HERE}
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> Parts:
+    return tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
+
+
+@pytest.fixture
+def tab(parts: Parts) -> Train:
+    return Train(parts, Jobs(CHILD))
+
+
+@pytest.mark.parametrize("call", ["count", "start", "stop", "promote", "withdraw"])
+def test_a_visitor_who_may_not_train_is_refused_by_every_verb(tab: Train, call: str) -> None:
+    put(tab.parts.settings.trained_heads, "head", base=tab.parts.shelf.base)
+    values: dict[str, list[Any]] = {
+        "count": [["votes"], False],
+        "start": [["votes"], False, "token", "separate", "", "", 0],
+    }
+    values |= {"stop": [], "promote": ["head"], "withdraw": ["head"]}
+    with pytest.raises(PlaygroundError, match="for the operator"):
+        getattr(tab, call)(*values[call], PROXIED)
+    assert tab.jobs.latest is None
+    assert not list(tab.parts.settings.trained_heads.glob("*.promoted"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"level": "letter"}, "Level must be"),
+        ({"loss": "magic"}, "Level must be"),
+        ({"begin": "no-such-head"}, "Start from a head"),
+        ({"name": "../escape"}, "Name must have"),
+        ({"seed": -1}, "Seed must be"),
+        ({"seed": "x"}, "Seed must be"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence_and_starts_nothing(
+    tab: Train, changed: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(PlaygroundError, match=sentence):
+        tab.start(["votes"], **{**ASKED, **changed})
+    assert tab.jobs.latest is None
+
+
+def test_only_listed_data_can_be_chosen(tab: Train, tmp_path: Path) -> None:
+    tab.preferences.mkdir(parents=True)
+    (tab.preferences / "sampled.jsonl").write_text("")
+    (tmp_path / "secret.jsonl").write_text("")
+    assert [name for _, name in tab.sources()] == ["votes", "sampled.jsonl"]
+    for chosen in (
+        [],
+        None,
+        ["../../secret.jsonl"],
+        [str(tmp_path / "secret.jsonl")],
+        ["votes", "other.jsonl"],
+        "votes",
+    ):
+        with pytest.raises(PlaygroundError, match="Choose votes"):
+            tab.count(chosen, False, HERE)
+    assert tab._data(["sampled.jsonl"], True)["files"] == [str(tab.preferences / "sampled.jsonl")]
+
+
+def test_from_votes_to_a_head_in_the_arena_and_out_again(tab: Train) -> None:
+    add_votes(tab.parts, 12)
+    tab.start(["votes"], **ASKED)
+    with pytest.raises(PlaygroundError, match="A training is running"):
+        tab.start(["votes"], **ASKED)
+    assert tab.seen().state == "running"
+    assert tab.jobs.latest
+    tab.jobs.latest.wait(120)
+    seen = tab.seen()
+    assert seen.state == "done", seen.sentence
+    loss, accuracy, drawn, predicted = charts_of(seen, "token", "tokens")
+    assert len(loss.data) == len(drawn.data) == len(predicted.data) == 2
+    assert list(accuracy.data[0].y) == [epoch["held_out_accuracy"] for epoch in seen.epochs]
+    assert sum(map(sum, (bar.y for bar in drawn.data))) == 2 * 12 * seen.data["usable"]["token"]["separate"]["votes"]  # type: ignore[index]
+    assert tab.beside_parent("votes-token-1") == ["adaptive-token:checkpoint=votes-token-1", "random:per=token"]
+    assert "votes-token-1" in dict(tab.starts("token"))
+    assert tab.parts.arena == ()
+    tab.promote("votes-token-1", HERE)
+    assert {arm for pair, _ in pairs("collect", tab.parts.arena) for arm in pair} == {"adaptive-token:select=sample"}
+    assert "· in the Arena" in tab.told("votes-token-1")[0]
+    tab.withdraw("votes-token-1", HERE)
+    assert tab.parts.arena == ()
+    assert "not in the Arena" in tab.told("votes-token-1")[0]
+
+
+def test_a_failed_job_shows_its_sentence(tab: Train) -> None:
+    tab.start(["votes"], **ASKED)
+    assert tab.jobs.latest
+    tab.jobs.latest.wait(120)
+    seen = tab.seen()
+    assert (seen.state, seen.record(1)["state"]) == ("error", "error")
+    assert "no decided vote" in seen.sentence
+
+
+def test_a_head_is_compared_with_what_it_began_from_else_with_what_is_used_else_with_the_untrained_one(
+    tab: Train,
+) -> None:
+    folder, base = tab.parts.settings.trained_heads, tab.parts.shelf.base
+    put(folder, "b-head", "adaptive-sequence", base=base)
+    (only,) = tab.parts.shelf.refresh().heads
+    assert parent_spec(tab.parts, only) == "random:per=reply"
+    put(folder, "a-head", "adaptive-sequence", base=base)
+    heads = {head.name: head for head in tab.parts.shelf.refresh().heads}
+    assert parent_spec(tab.parts, heads["b-head"]) == "adaptive-sequence:checkpoint=a-head"
+    child = replace(heads["a-head"], meta=replace(heads["a-head"].meta, parent=heads["b-head"].id))
+    assert parent_spec(tab.parts, child) == "adaptive-sequence:checkpoint=b-head"
+    for spec in ("random:per=reply", "adaptive-sequence:checkpoint=a-head"):
+        assert tab.parts.catalogue.parse(spec)
+    with pytest.raises(PlaygroundError, match="of the list"):
+        tab.beside_parent("no-such-head")
+
+
+def test_ratios_are_above_the_bars_of_their_temperature() -> None:
+    chart = drawn_chart([[0.0, 3, 6], [0.2, 4, 0], [1.2, 0, 5]], "replies")
+    assert [note.text for note in chart.layout.annotations] == ["0.50×", "only won", "0.00×"]
+    assert [note.x for note in chart.layout.annotations] == [0, 1, 2]
+    assert ratio(0, 0) == ""
+
+
+def test_no_job_is_idle_and_says_nothing() -> None:
+    assert view(None).record(0)["state"] == "idle"
+    assert charts_of(view(None), "token", "tokens") == [None] * 4
+
+
+def test_private_events_called_through_a_proxy_start_and_show_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
+) -> None:
+    """`api_visibility` is no access control: anybody can call an event by its number."""
+    monkeypatch.setattr(train, "COMMAND", ("false",))
+    parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
+    add_votes(parts, 1)
+    put(settings.trained_heads, "head", base=parts.shelf.base)
+    parts.shelf.refresh()
+    begun: list[Any] = []
+    monkeypatch.setattr(Jobs, "start", lambda self, *_: begun.append(1))
+    chosen: list[Any] = [["votes"], False, "token", "separate"]
+    calls: dict[str, list[Any]] = {
+        "begin": [*chosen, "", "", 0],
+        "begin_count": chosen[:2],
+        "end": [],
+        "opened": chosen,
+        "tick": [*chosen, None, None],
+        "look": [None],
+        "compare": [None],
+    }
+    with served(parts) as server:  # type: ignore[arg-type]
+        for number, (name, data) in enumerate(calls.items()):
+            body = {"fn_index": server.function(name), "data": data, "session_hash": f"s{number}"}
+            request = urllib.request.Request(
+                f"{server.url}gradio_api/queue/join",
+                json.dumps(body).encode(),
+                {"Content-Type": "application/json", "X-Forwarded-For": "203.0.113.9"},
+            )
+            urllib.request.urlopen(request).close()
+            with urllib.request.urlopen(f"{server.url}gradio_api/queue/data?session_hash=s{number}") as stream:
+                told = stream.read().decode()
+            assert "process_completed" in told, name
+            assert '"success":true' in told.replace(" ", ""), (name, told)
+            assert "head" not in told.replace("Head", "").replace("heads", "") or "for the operator" in told, (
+                name,
+                told,
+            )
+            assert "votes can train" not in told
+        assert begun == []
+        server.event(server.function("begin_count"), chosen[:2], "here")
+        assert begun == [1], "the same call from this machine is heard"
