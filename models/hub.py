@@ -89,9 +89,10 @@ def push(heads: Sequence[Checkpoint], to: str, private: bool = False) -> str:
         )
     with _in_one_sentence(repository, None), tempfile.TemporaryDirectory() as scratch:
         for head in heads:
-            for suffix in (".safetensors", ".json", ".md"):
+            for suffix in (".safetensors", ".json"):
                 source = head.folder / f"{head.name}{suffix}"
                 (Path(scratch) / source.name).write_bytes(source.read_bytes())
+            (Path(scratch) / f"{head.name}.md").write_text(head.card, encoding="utf-8")
         (Path(scratch) / "README.md").write_text(card(heads, repository), encoding="utf-8")
         api = HfApi(token=token)
         api.create_repo(repository, private=private or None, exist_ok=True)
