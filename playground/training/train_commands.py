@@ -73,7 +73,7 @@ def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     exclusions.grid_of(votes[0], arguments.level, recipe.loss)
     model = load_model(settings)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
-    folders = [arguments.folder, *([settings.checkpoints] if settings.checkpoints else []), SHIPPED]
+    folders = [arguments.folder, settings.trained_heads, SHIPPED]
     parent = get(folders, arguments.parent, base) if arguments.parent else None
     made = train.run(
         model,
