@@ -120,7 +120,10 @@ class ScriptedParts:
     hold: dict[int, threading.Event] = field(default_factory=dict)
     heads: tuple[Any, ...] = tuple(
         SimpleNamespace(
-            name=f"{level}-head", meta=SimpleNamespace(kind=f"adaptive-{level}"), card=f"# {level}-head\n\n{CARD}"
+            name=f"{level}-head",
+            id=f"{level}-head@0",
+            meta=SimpleNamespace(kind=f"adaptive-{level}"),
+            card=f"# {level}-head\n\n{CARD}",
         )
         for level in ("token", "sequence")
     )

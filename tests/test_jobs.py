@@ -84,12 +84,22 @@ def test_one_at_a_time_and_the_next_begins_after_it(started: Any) -> None:
 
 def test_a_child_that_does_not_listen_is_ended_by_force(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "GRACE", 0.2)
-    job = started("hang")
+    job = started("deaf")
     pid = first(job)["pid"]
     job.stop()
     job.stop()
     assert job.wait(30) == {"event": "stopped"}
     assert not alive(pid)
+
+
+def test_a_child_that_has_not_come_to_what_can_be_lost_ends_at_once(
+    started: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "GRACE", 3600.0)
+    job = started("hang")
+    first(job)
+    job.stop()
+    assert job.wait(30) == {"event": "stopped"}
 
 
 def test_a_killed_child_is_an_error_in_one_sentence(started: Any) -> None:

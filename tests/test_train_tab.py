@@ -20,7 +20,7 @@ from playground.ui import train
 from playground.ui.arms import pairs
 from playground.ui.train import Train, charts_of, parent_spec
 from playground.ui.training_charts import drawn_chart, ratio
-from playground.ui.training_view import view
+from playground.ui.training_view import made, view
 from tests.serving import served
 from tests.test_shelf import put
 from tests.voted import add_votes, tiny_parts
@@ -121,6 +121,37 @@ def test_from_votes_to_a_head_in_the_arena_and_out_again(tab: Train) -> None:
     tab.withdraw("votes-token-1", HERE)
     assert tab.parts.arena == ()
     assert "not in the Arena" in tab.told("votes-token-1")[0]
+
+
+def test_counts_stay_until_the_next_job_has_counted_the_same_data(tab: Train) -> None:
+    add_votes(tab.parts, 2)
+    tab.count(["votes"], False, HERE)
+    assert tab.jobs.latest
+    tab.jobs.latest.wait(120)
+    assert (tab.seen().data or {})["votes"] == 2
+    tab.start(["votes"], **ASKED)
+    assert (tab.seen().data or {})["votes"] == 2
+    tab.stop(HERE)
+    tab.jobs.latest.wait(60)
+    tab.start(["votes"], **{**ASKED, "unblind": True})
+    assert tab.seen().data is None
+    tab.stop(HERE)
+    tab.jobs.latest.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("right", "pairs", "told"), [(1.0, 2, False), (0.6, 50, False), (0.7, 50, True), (0.2, 50, True)]
+)
+def test_few_held_out_pairs_are_said_to_be_few(right: float, pairs: int, told: bool) -> None:
+    result = {
+        "name": "n",
+        "held_out_accuracy": right,
+        "held_out_pairs": pairs,
+        "train_pairs": 1,
+        "epoch": 1,
+        "stopped": False,
+    }
+    assert ("cannot tell it" not in made(result)) is told
 
 
 def test_a_failed_job_shows_its_sentence(tab: Train) -> None:

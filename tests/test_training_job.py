@@ -21,7 +21,7 @@ from playground.records import Preference
 from playground.training.inventory import inventory
 from playground.training.jobs import Job, Jobs
 from playground.training_job import LazyModel, checked_name, free_name, plan_for, work, work_folder
-from playground.ui.training_view import counted, usable, view
+from playground.ui.training_view import counted, made, usable, view
 from tests.tiny_lm import TinyLM
 from tests.voted import SEQUENCE, add_votes, tiny_parts
 
@@ -137,6 +137,23 @@ def test_a_stop_while_votes_are_read_writes_nothing(parts: Parts) -> None:
     plan = plan_for(parts.settings, parts.language_model, **TRAIN)
     assert work(plan, lambda event: None, lambda: True, load=lambda settings: TinyLM()) is None  # type: ignore[arg-type, return-value]
     assert not parts.settings.trained_heads.exists()
+
+
+def test_a_stop_after_an_epoch_makes_the_best_so_far_the_head(parts: Parts) -> None:
+    add_votes(parts, 8)
+    epochs: list[Any] = []
+
+    def emit(event: dict[str, Any]) -> None:
+        if event["event"] == "epoch":
+            epochs.append(event)
+
+    plan = plan_for(parts.settings, parts.language_model, **TRAIN)
+    model: Any = TinyLM(end_bias=-99.0)
+    result = work(plan, emit, lambda: len(epochs) >= 2, load=lambda settings: model)
+    assert result is not None
+    assert (len(epochs), result["stopped"]) == (2, True)
+    assert made(result).startswith("Stopped early. new is a policy now")
+    assert [head.name for head in parts.shelf.refresh().heads] == ["new"]
 
 
 def test_the_model_is_loaded_only_for_what_is_not_known(parts: Parts) -> None:

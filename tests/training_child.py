@@ -22,7 +22,9 @@ def scripted(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool]) -
         raise PlaygroundError("`data` must hold votes.")
     if plan["do"] == "print":
         print("a library that prints")
-    while plan["do"] == "hang" or (plan["do"] == "wait" and not stopped()):
+    if plan["do"] == "deaf":
+        stopped()
+    while plan["do"] in ("hang", "deaf") or (plan["do"] == "wait" and not stopped()):
         time.sleep(0.02)
     return None if plan["do"] == "wait" else {"answer": 42}
 

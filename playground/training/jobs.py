@@ -148,7 +148,7 @@ def serve(work: Work, nice: int = NICE) -> int:
     """The child's side: reads the plan from stdin, does `work(plan, emit, stopped)`, and prints what it says; exit code.
 
     `work` returns the fields of "done", or None where it was stopped; a PlaygroundError or ModelError becomes "error"
-    with its sentence.
+    with its sentence. A "stop" before it first asked `stopped()` ends the process at once: nothing would be lost.
     """
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     sys.stdout = sys.stderr  # whatever prints must not break the lines
@@ -156,23 +156,29 @@ def serve(work: Work, nice: int = NICE) -> int:
         os.nice(nice)  # the page goes first
     stream = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)  # a lock on a buffer would outlive the work
     plan = json.loads(stream.readline())
-    halt = threading.Event()
-    threading.Thread(target=_listen, args=(stream, halt), daemon=True).start()
+    halt, asked = threading.Event(), threading.Event()
+    threading.Thread(target=_listen, args=(stream, halt, asked), daemon=True).start()
+
+    def stopped() -> bool:
+        asked.set()
+        return halt.is_set()
 
     def emit(event: Event) -> None:
         out.write(json.dumps(event, allow_nan=False).encode() + b"\n")
         out.flush()
 
     try:
-        done = work(plan, emit, halt.is_set)
+        done = work(plan, emit, stopped)
         emit({"event": "stopped"} if done is None else {"event": "done", **done})
     except (PlaygroundError, ModelError) as error:
         emit({"event": "stopped"} if halt.is_set() else {"event": "error", "sentence": str(error)})
     return 0
 
 
-def _listen(stream: io.FileIO, halt: threading.Event) -> None:
+def _listen(stream: io.FileIO, halt: threading.Event, asked: threading.Event) -> None:
     for line in stream:
         if line == STOP:
             halt.set()
+            if not asked.is_set():
+                os._exit(0)
     os._exit(1)  # the parent is gone, and nobody waits for what this would say

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 from playground.decoding.policies.spec import FILTER_KEYS
@@ -18,8 +20,9 @@ LEAD = (
 )
 
 
-def build(parts: Parts) -> None:
-    """Lay out the tab; nothing in it changes while the page is open."""
+def build(parts: Parts, tab: gr.Tab) -> None:
+    """Lay out the tab; heads that were trained since the start come last, whenever it is opened."""
+    known = {head.id for head in parts.heads}
     groups = [
         {"name": group, "kinds": [described(kind) | {"missing": missing(parts, kind)} for kind in kinds]}
         for group, kinds in grouped(parts.catalogue.kinds)
@@ -29,7 +32,17 @@ def build(parts: Parts) -> None:
     for head in parts.heads:
         with gr.Accordion(head.name, open=False, elem_classes="pg-more pg-checkpoint"):
             gr.Markdown(head.card or "This checkpoint came without a card.")
+    with gr.Accordion(
+        "Trained since the start", open=False, visible=False, elem_classes="pg-more pg-checkpoint"
+    ) as late:
+        cards = gr.Markdown("")
     if not parts.heads:
         gr.Markdown("No trained checkpoint fits the loaded model.")
     for sentence in parts.refused_heads:
         gr.Markdown(f"Not usable here: {sentence}", elem_classes="pg-refused")
+
+    def opened() -> list[Any]:
+        new = [head for head in parts.heads if head.id not in known]
+        return [gr.update(visible=bool(new)), "\n\n---\n\n".join(head.card or head.name for head in new)]
+
+    tab.select(opened, None, [late, cards], api_visibility="private", show_progress="hidden")

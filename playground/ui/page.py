@@ -40,8 +40,8 @@ def build(parts: Parts) -> gr.Blocks:
                 arena.build(parts, runs, places, voter, page)
             with gr.Tab("Train", id="train") as trains:
                 train.build(parts, trains, tabs, lanes)
-            with gr.Tab("Methods", id="methods"):
-                methods.build(parts)
+            with gr.Tab("Methods", id="methods") as explains:
+                methods.build(parts, explains)
     page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)
     return page
 

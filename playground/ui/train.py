@@ -47,6 +47,7 @@ class Train:
     def __init__(self, parts: Parts, jobs: Jobs | None = None) -> None:
         self.parts = parts
         self.jobs = jobs or Jobs(COMMAND)
+        self._counted: tuple[list[Any], Event] | None = None
 
     @property
     def preferences(self) -> Path:
@@ -120,8 +121,15 @@ class Train:
         return " · ".join(parts), head.card
 
     def seen(self) -> View:
-        """What the latest job says."""
-        return view(self.jobs.latest)
+        """What the latest job says; until it has counted, what was counted of the same data before."""
+        job = self.jobs.latest
+        seen = view(job)
+        chosen = [job.plan[key] for key in ("votes", "unblind", "files")] if job else []
+        if seen.data is not None:
+            self._counted = chosen, seen.data
+        elif self._counted is not None and self._counted[0] == chosen:
+            seen.data = self._counted[1]
+        return seen
 
     def _start(self, asked: dict[str, Any]) -> None:
         settings = self.parts.settings
@@ -267,6 +275,8 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
                 card = gr.Markdown("")
     timer = gr.Timer(EVERY, active=False)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    # one after the other, so that what was asked before a change of level is not answered after it
+    in_turn: dict[str, Any] = {**private, "concurrency_limit": 1, "concurrency_id": "train"}
     chosen = [sources, unblind, level, loss]
     moving = [state, said, drawn, *plots, start, stop, timer]
     about = [heads_part, head, head_said, card, promote, withdraw]
@@ -369,14 +379,14 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
 
     everything = [refused, ground, sources, *moving, *about]
     tab_item.select(opened, chosen, everything, **private)
-    timer.tick(tick, [*chosen, state, head], [*moving, *about], **private)
+    timer.tick(tick, [*chosen, state, head], [*moving, *about], **in_turn)
     count.click(begin_count, [sources, unblind], [said, timer], **private)
     start.click(begin, [*chosen, begins, name, seed], [said, timer], **private)
     stop.click(end, None, [said, timer], **private)
     for control in (sources.input, unblind.input):
         control(begin_count, [sources, unblind], [said, timer], **private)
-    loss.input(asked, chosen, said, **private)
-    level.input(levelled, chosen, [said, begins], **private)
+    loss.input(asked, chosen, said, **in_turn)
+    level.input(levelled, chosen, [said, begins], **in_turn)
     head.input(look, head, about, **private)
     beside.click(compare, head, [lanes, tabs, head_said], **private)
     promote.click(moved_by(tab.promote), head, about, **private)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,10 +85,13 @@ def _sentence(seen: View) -> str:
 
 def made(result: Mapping[str, Any]) -> str:
     """The sentence of a new head."""
+    share, pairs = result["held_out_accuracy"], result["held_out_pairs"]
+    told = abs(share - 0.5) > 1.96 * 0.5 / math.sqrt(pairs)  # at best: pairs of one prompt are not independent
+    chance = "chance is 50 %" if told else f"chance is 50 %, from which {pairs} cannot tell it"
     early = "Stopped early. " if result["stopped"] else ""
     return (
-        f"{early}{result['name']} is a policy now: {percent(result['held_out_accuracy'])} of {result['held_out_pairs']} held-out "
-        f"pairs right (chance is 50 %), from {result['train_pairs']} training pairs, weights of epoch {result['epoch']}."
+        f"{early}{result['name']} is a policy now: {percent(share)} of {pairs} held-out "
+        f"pairs right ({chance}), from {result['train_pairs']} training pairs, weights of epoch {result['epoch']}."
     )
 
 
