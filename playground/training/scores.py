@@ -19,17 +19,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from playground.decoding.engine import rows_of, turns
-from playground.decoding.forward import answers
-from playground.decoding.policies.base import Resources, Row
-from playground.decoding.policies.catalogue import catalogue
-from playground.decoding.session import Session
-from playground.decoding.trace import Finished, Trace
 from playground.errors import PlaygroundError
+from playground.training.lanes import ROWS, in_batches
 from playground.training.plan import Plan, setting
 from playground.training.tasks import Task
 
-ROWS = 64
 SEED = 20_000_003  # of evaluation replies; labels are sampled with other seeds
 Scores = dict[str, dict[str, list[float]]]
 Replies = dict[str, dict[str, list[list[str]]]]
@@ -63,14 +57,8 @@ def candidates(model: Any, task: Task, plan: Plan, seed: int) -> dict[str, list[
     """The texts of every candidate of one task by setting, all drawn from the task's one prompt."""
     greedy = setting(0.0)
     replicas = plan.replies(task)
-    policies = catalogue({})
-    specs = [policies.parse(name) for name, count in replicas.items() for _ in range(count)]
-    request = task.request(seed)
-    session = Session(model, request, Resources(_no_heads))
-    rows = rows_of(request, specs)
-    texts = (
-        trace.text for start in range(0, len(rows), ROWS) for trace in _decoded(session, rows[start : start + ROWS])
-    )
+    specs = [name for name, count in replicas.items() for _ in range(count)]
+    texts = (trace.text for trace in in_batches(model, task.request(seed), specs, ROWS))
     found: dict[str, list[list[str]]] = {}
     for name, count in replicas.items():
         replies = [next(texts) for _ in range(count)]
@@ -123,19 +111,6 @@ def _check(out: Path, made_by: Mapping[str, Any]) -> None:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _decoded(session: Session, rows: Sequence[Row]) -> tuple[Trace, ...]:
-    """The finished traces of some rows; a session reads its prompt once, however many times it is decoded."""
-    running = turns(session, rows)
-    turn = next(running)
-    while not isinstance(turn.event, Finished):
-        turn = running.send(answers(turn.forwards))
-    return turn.event.traces
-
-
-def _no_heads(name: str) -> Any:
-    raise PlaygroundError(f"The score table has fixed settings only, and no checkpoint {name!r}.")
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

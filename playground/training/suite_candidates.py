@@ -20,22 +20,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from playground.decoding.engine import rows_of, turns
-from playground.decoding.forward import answers
-from playground.decoding.policies.base import Head, Resources
-from playground.decoding.policies.catalogue import catalogue
-from playground.decoding.session import Session
-from playground.decoding.trace import Finished, Trace
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.candidates import lean, origin
 from playground.training.journal import Journal
-from playground.training.lanes import GRID
+from playground.training.lanes import GRID, ROWS, in_batches
 from playground.training.marks import marked
 from playground.training.pairing import Candidate, pairs_of, preference
 from playground.training.tasks import Task
 
-ROWS = 64
 SPLITS = ("train", "dev", "test", "all")
 
 
@@ -87,13 +80,8 @@ def choose(
 def decode(model: Any, task: Task, count: int, seed: int) -> list[Candidate]:
     """`count` candidates at every temperature of GRID, in its order; batches of at most ROWS rows share the prompt."""
     copies = {t: 1 if t == 0 else count * task.replies for t in GRID}
-    policies = catalogue({})
-    specs = [policies.parse(f"fixed:temperature={t:g}") for t, number in copies.items() for _ in range(number)]
-    request = task.request(seed)
-    session = Session(model, request, Resources(_no_heads))
-    rows = rows_of(request, specs)
-    parts = (_decoded(session, rows[start : start + ROWS]) for start in range(0, len(rows), ROWS))
-    traces = (lean(trace) for part in parts for trace in part)
+    specs = [f"fixed:temperature={t:g}" for t, number in copies.items() for _ in range(number)]
+    traces = map(lean, in_batches(model, task.request(seed), specs, ROWS))
     candidates = []
     for temperature, number in copies.items():
         mine = [next(traces) for _ in range(number)]
@@ -134,16 +122,3 @@ def _scores(candidates: Sequence[Candidate]) -> dict[str, list[float]]:
 def _write_scores(out: Path, journal: Journal) -> None:
     lines = (json.dumps({"id": name, "scores": scores}) + "\n" for name, scores in journal.notes.items())
     scores_file(out).write_text("".join(lines), encoding="utf-8")
-
-
-def _decoded(session: Session, rows: Sequence[Any]) -> tuple[Trace, ...]:
-    """The finished traces of some rows; a session reads its prompt once, however many times it is decoded."""
-    running = turns(session, rows)
-    turn = next(running)
-    while not isinstance(turn.event, Finished):
-        turn = running.send(answers(turn.forwards))
-    return turn.event.traces
-
-
-def _no_heads(name: str) -> Head:
-    raise PlaygroundError(f"Candidates of a suite have fixed temperatures and no checkpoint {name!r}.")
