@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,16 @@ def work(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool], load:
     """Count, and train if the plan says so: the new head's name, or None where it was stopped."""
     settings = settings_from(plan["settings"], {})
     emit({"event": "phase", "phase": "Reading the votes"})
+    try:
+        return _work(plan, settings, emit, stopped, load)
+    finally:  # the database alone keeps what voters wrote
+        for name in (VOTES, f"{VOTES}.manifest.json"):
+            (Path(plan["folder"]) / name).unlink(missing_ok=True)
+
+
+def _work(
+    plan: Mapping[str, Any], settings: Settings, emit: Emit, stopped: Callable[[], bool], load: Load
+) -> Event | None:
     files, excluded = _files(plan, settings)
     preferences, _ = train.read_preferences(files)
     emit({"event": "data", "excluded": excluded, **inventory(preferences)})
@@ -110,13 +120,13 @@ def _files(plan: Mapping[str, Any], settings: Settings) -> tuple[list[Path], dic
     return [path, *files], {reason: count for reason, count in manifest["excluded"].items() if count}
 
 
-def free_name(settings: Settings, level: str) -> str:
+def free_name(settings: Settings, level: str, taken: Collection[str] = ()) -> str:
     """The first of votes-LEVEL-1, votes-LEVEL-2, … that no head has."""
-    taken = {path.stem for path in settings.trained_heads.glob("*.safetensors")}
+    taken = {*taken, *(path.stem for path in settings.trained_heads.glob("*.safetensors"))}
     return next(name for n in range(1, 10**6) if (name := f"votes-{level}-{n}") not in taken)
 
 
-def checked_name(settings: Settings, name: str, taken: set[str]) -> str:
+def checked_name(settings: Settings, name: str, taken: Collection[str]) -> str:
     """`name`, where a head may have it. Raises PlaygroundError in one sentence."""
     if not NAME.fullmatch(name):
         raise PlaygroundError("Name must have 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front.")
@@ -194,10 +204,15 @@ def _predicted(
 
 
 def _command(plan: Mapping[str, Any], files: list[Path]) -> str:
-    """The command that does the same with the same files."""
+    """The commands that do the same with the same votes and files."""
     asked = ["--level", plan["level"], "--loss", plan["loss"], "--seed", str(plan["seed"]), "--out", plan["name"]]
     start = ["--parent", plan["start"]] if plan["start"] else []
-    return shlex.join(["python", "-m", "playground", "train", "--data", *[file.name for file in files], *asked, *start])
+    program = ["python", "-m", "playground"]
+    trained = shlex.join([*program, "train", "--data", *[file.name for file in files], *asked, *start])
+    if not plan["votes"]:
+        return trained
+    unblind = ["--include-unblind"] if plan["unblind"] else []
+    return f"{shlex.join([*program, 'export', '--format', 'lpo', '--out', VOTES, *unblind])} && {trained}"
 
 
 if __name__ == "__main__":

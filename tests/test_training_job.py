@@ -48,6 +48,11 @@ def job(parts: Parts, **asked: Any) -> Job:
     return Jobs(CHILD).start(plan, work_folder(parts.settings) / "log.txt", lambda job: parts.shelf.refresh() and None)
 
 
+def head_command(parts: Parts) -> str:
+    (head,) = parts.shelf.trained
+    return head.meta.command
+
+
 def test_votes_are_counted_by_source_and_by_what_each_loss_can_use(parts: Parts) -> None:
     add_votes(parts, 6)
     add_votes(parts, 5, arms=SEQUENCE)
@@ -98,6 +103,8 @@ def test_a_child_trains_a_head_that_is_a_policy_at_once(parts: Parts) -> None:
     assert "new is a policy now" in seen.sentence
     assert sum(end["before"]) == pytest.approx(1) == sum(end["after"])
     assert len(set(end["before"])) == 1
+    assert [path.name for path in work_folder(parts.settings).iterdir()] == ["log.txt"], "no copy of the votes is left"
+    assert head_command(parts).startswith("python -m playground export --format lpo --out votes.jsonl && python -m")
     (trace,) = parts.generate(Request("Hello.", max_tokens=4), ["adaptive-token:checkpoint=new"])
     (head,) = parts.shelf.trained
     assert trace.checkpoint == head.id

@@ -73,12 +73,13 @@ class Train:
         if level not in LEVELS or loss not in LOSSES:
             raise PlaygroundError(f"Level must be one of {', '.join(LEVELS)}, and loss one of {', '.join(LOSSES)}.")
         settings = self.parts.settings
-        wanted = str(name or "").strip() or free_name(settings, level)
+        taken = {head.name for head in self.parts.heads}
+        wanted = str(name or "").strip() or free_name(settings, level, taken)
         plan = {
             "task": "train",
             "level": level,
             "loss": loss,
-            "name": checked_name(settings, wanted, {head.name for head in self.parts.heads}),
+            "name": checked_name(settings, wanted, taken),
             "seed": _seed(seed),
             "start": self._begin(begin, level),
             **self._data(sources, unblind),
