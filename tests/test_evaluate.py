@@ -187,6 +187,7 @@ def invented(monkeypatch):
     for module, name, value in (
         (evaluate, "plan_of", lambda suite: PLAN),
         (evaluate, "PLANS", (PLAN,)),
+        (evaluate, "commit", lambda: "abc"),
         (evaluate, "tasks_of", lambda suite, data=None: tuple(TASKS)),
         (evaluate, "recipe_for", lambda level: evaluate.Recipe(beta=1.0, learning_rate=1e-2, epochs=3)),
     ):
@@ -222,6 +223,18 @@ def test_from_labels_to_a_report_a_card_and_the_same_figures_again(tiny, tmp_pat
     assert evaluate.in_words(result).startswith("both: head ")
     again = evaluate.run(tiny, **arguments, seeds=2, folds=2, command="evaluate …")
     assert again == result
+
+    table = out / "invented.scores.jsonl"
+    half = table.read_text().splitlines(keepends=True)[
+        : len(PLAN.measured(TASKS)) - 1
+    ]  # one task lacks all, all lack filters
+    table.write_text("".join(half))
+    part = evaluate.run(tiny, **arguments, seeds=2, folds=2, unfinished=True)
+    assert sum(s["tasks"] for s in part["groups"]["both"]["strata"].values()) >= 10
+    names = {row["name"] for row in part["groups"]["both"]["policies"]}
+    assert "T 0.6" in names
+    assert not any("min-p" in name or "filter" in name for name in names)
+    assert evaluate.run(tiny, **arguments, seeds=2, folds=2, command="evaluate …") == result  # decoded to its end again
 
     base = Base(tiny.name, tiny.revision, tiny.hidden_size, tiny.vocab_size)
     meta = Meta(

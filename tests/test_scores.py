@@ -69,6 +69,12 @@ def test_a_killed_run_goes_on_to_the_same_table(tiny, tmp_path):
         assert (tmp_path / f"b.jsonl{suffix}").read_bytes() == (tmp_path / f"a.jsonl{suffix}").read_bytes()
 
 
+def test_all_tasks_have_their_plain_settings_before_any_has_a_filter(tiny, tmp_path):
+    scores.run(tiny, TASKS, PLAN, tmp_path / "t.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+    assert [set(line["scores"]) & set(PLAN.filtered) == set() for line in lines] == [True] * 3 + [False] * 3
+
+
 def test_a_table_of_another_seed_is_not_continued(tiny, tmp_path):
     scores.run(tiny, TASKS[:1], PLAN, tmp_path / "t.jsonl", seed=1)
     with pytest.raises(PlaygroundError, match="another seed"):

@@ -62,14 +62,16 @@ def run(
     seeds: int = 3,
     folds: int = 8,
     command: str = "",
+    unfinished: bool = False,
 ) -> dict[str, Any]:
     """Writes SUITE.json and SUITE.html to the folder `out`; returns what the JSON holds.
 
-    table   the score table, `out`/SUITE.scores.jsonl unless given; what it lacks is decoded first
+    table        the score table, `out`/SUITE.scores.jsonl unless given; what it lacks is decoded first
+    unfinished   take the table as it is: the tasks of which it holds every plain temperature
     """
     plan, tasks = plan_of(suite), tasks_of(suite, data)
     table = table or out / f"{suite}.scores.jsonl"
-    found = scores.run(model, tasks, plan, table)
+    found = scores.read(table)[0] if unfinished else scores.run(model, tasks, plan, table)
     items = items_of(plan, tasks, found)
     known = labels_of(model, labels, data, features, plan.grid)
     parts = folds_of(plan, [item.task for item in items], folds)
@@ -101,6 +103,7 @@ def run(
             "recipe": asdict(recipe),
             "seeds": seeds,
             "folds": len(parts),
+            "tasks": f"{len(items)} of {len(plan.measured(tasks))} measured",
         },
         "groups": {name: {**figures, "verdict": verdict(figures, plan)} for name, figures in groups.items()},
         "checkable": {
@@ -115,11 +118,12 @@ def run(
 
 
 def items_of(plan: Plan, tasks: Sequence[Task], found: scores.Scores) -> list[Item]:
-    """The measured tasks with their scores."""
+    """The measured tasks with their scores; those without a score at some plain temperature are left out."""
+    needed = {name for name in plan.settings if name not in plan.filtered}
     return [
         Item(task, stratum, found[task.id])
         for task in plan.measured(tasks)
-        if (stratum := plan.stratum(task)) is not None
+        if (stratum := plan.stratum(task)) is not None and found.get(task.id, {}).keys() >= needed
     ]
 
 
@@ -159,7 +163,7 @@ def predictions(
     count = len(plan.grid)
 
     def trained(pairs: Pairs, seed: int) -> Predictor:
-        return fit(pairs, count, replace(recipe, seed=seed)).decoder
+        return fit(pairs, count, replace(recipe, seed=seed), quiet=True).decoder
 
     def linear(pairs: Pairs, seed: int) -> Predictor:
         return fit_linear(pairs, count, replace(recipe, seed=seed))
@@ -206,7 +210,8 @@ def in_words(result: Mapping[str, Any]) -> str:
         lines.append(
             f"{name}: head {rows[HEAD]['score']['mean']:.3f}, seeds {', '.join(f'{x:.3f}' for x in group['seeds'])}"
         )
-        for other in (best, "shuffled prompts", "keyword router", "best T and filter on test", "per-family oracle"):
+        others = best, "shuffled prompts", "keyword router", "best T and filter on test", "per-family oracle"
+        for other in (name for name in others if name in rows):
             score, gain = rows[other]["score"]["mean"], rows[other]["head_minus"]
             lines.append(f"  {other} {score:.3f}, head minus it {interval(gain)}")
     return "\n".join(lines)

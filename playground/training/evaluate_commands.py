@@ -38,6 +38,7 @@ def add_evaluate_commands(subparsers: Any) -> None:
         metavar="FILE",
         help="the table of `scores` (default: in the folder --out, made if needed)",
     )
+    add("--unfinished", action="store_true", help="take the table as it is, with the tasks that it holds so far")
     add("--seeds", type=whole(1), default=3, help="heads a fold (default 3)")
     add("--folds", type=whole(2), default=8, help="parts that clusters are held out in (default 8)")
     add("--head", nargs="+", default=[], metavar="NAME", help="checkpoints of this recipe, whose cards get the figures")
@@ -84,6 +85,7 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
         seeds=arguments.seeds,
         folds=arguments.folds,
         command=command_line(),
+        unfinished=arguments.unfinished,
     )
     for checkpoint in checkpoints:
         evaluate.record(checkpoint, result)

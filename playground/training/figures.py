@@ -116,14 +116,9 @@ def _policies(
     folds: Sequence[Fold],
     heads: Mapping[str, Sequence[Logprobs]],
 ) -> Iterator[Named]:
-    extra = [name for name in plan.settings if name not in (*plan.plain, *plan.filtered)]
+    """The head and its opponents; those with a filter where every task's scores at all of them are known."""
     head = _chosen(plan, held, *heads[HEAD])
     yield Named(HEAD, "head", head)
-    for kept in HEAD_FILTERS:
-        filtered: Policy = {
-            name: {_with(spec, kept): w for spec, w in weights.items()} for name, weights in head.items()
-        }
-        yield Named(f"head, {label(setting(1.0, kept)).split(', ')[1]}", "head", filtered)
     for name in plan.plain:
         yield Named(label(name), "fixed", opponents.same(held, name))
     yield Named("shuffled prompts", "opponent", opponents.shuffled(held, head))
@@ -131,29 +126,44 @@ def _policies(
     for name in (name for name in heads if name != HEAD):
         yield Named(name, "opponent", _chosen(plan, held, *heads[name]))
     yield Named("hand table by category", "opponent", opponents.hand(held))
-    every = (*plan.plain, *plan.filtered)
 
     def router(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
         return opponents.router(mine, dev, plan.plain)
 
-    def any_router(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
-        return opponents.router(mine, dev, every)
-
-    def best_plain(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
+    def best(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
         return opponents.same(mine, opponents.best(dev, plan.plain))
 
-    def best_filtered(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
+    yield Named(ROUTER, "opponent", _by_fold(items, held, folds, router))
+    yield Named("best T on dev", "opponent", _by_fold(items, held, folds, best))
+    yield Named("per-family oracle", "bound", opponents.oracle(held, plan.plain))
+    for name in plan.settings:
+        if name not in (*plan.plain, *plan.filtered):
+            yield Named(label(name), "opponent", opponents.same(held, name))
+    if all(name in item.scores for item in items for name in plan.filtered):
+        yield from _filtered(plan, items, held, folds, head)
+
+
+def _filtered(
+    plan: Plan, items: Sequence[Item], held: Sequence[Item], folds: Sequence[Fold], head: Policy
+) -> Iterator[Named]:
+    """The head with filters, and every opponent that uses some."""
+    every = (*plan.plain, *plan.filtered)
+    for kept in HEAD_FILTERS:
+        cut: Policy = {name: {_with(spec, kept): w for spec, w in weights.items()} for name, weights in head.items()}
+        yield Named(f"head, {label(setting(1.0, kept)).split(', ')[1]}", "head", cut)
+
+    def router(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
+        return opponents.router(mine, dev, every)
+
+    def best(mine: Sequence[Item], dev: Sequence[Item]) -> Policy:
         return opponents.same(mine, opponents.best(dev, plan.filtered))
 
-    yield Named(ROUTER, "opponent", _by_fold(items, held, folds, router))
-    yield Named("keyword router, filters too", "opponent", _by_fold(items, held, folds, any_router))
-    yield Named("best T on dev", "opponent", _by_fold(items, held, folds, best_plain))
-    yield Named("best T and filter on dev", "opponent", _by_fold(items, held, folds, best_filtered))
+    yield Named(f"{ROUTER}, filters too", "opponent", _by_fold(items, held, folds, router))
+    yield Named("best T and filter on dev", "opponent", _by_fold(items, held, folds, best))
     yield Named("best T and filter on test", "bound", opponents.same(held, opponents.best(held, plan.filtered)))
-    yield Named("per-family oracle", "bound", opponents.oracle(held, plan.plain))
     yield Named("per-family oracle, filters too", "bound", opponents.oracle(held, every))
-    for name in (*plan.filtered, *extra):
-        yield Named(label(name), "filtered" if name in plan.filtered else "opponent", opponents.same(held, name))
+    for name in plan.filtered:
+        yield Named(label(name), "filtered", opponents.same(held, name))
 
 
 def _by_fold(

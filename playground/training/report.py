@@ -109,9 +109,10 @@ def _group(page: Page, name: str, group: Mapping[str, Any], grid: Sequence[float
     shown = [row for row in group["policies"] if row["kind"] != "filtered"]
     page.raw(table(shown, list(group["strata"])))
     rest = [row for row in group["policies"] if row["kind"] == "filtered"]
-    page.raw(
-        f"<details><summary>Every temperature with every filter</summary>{table(rest, list(group['strata']))}</details>"
-    )
+    if rest:
+        page.raw(
+            f"<details><summary>Every temperature with every filter</summary>{table(rest, list(group['strata']))}</details>"
+        )
     counts = "; ".join(
         f"{stratum}: {s['tasks']} tasks in {s['clusters']} clusters, {s['metric']}"
         + (f" of {s['replies']}" if s["replies"] > 1 else "")

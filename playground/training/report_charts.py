@@ -122,7 +122,8 @@ def frontier(group: Mapping[str, Any], grid: Sequence[float]) -> Chart | None:
     data = [
         {**points([f"T {t:g}" for t in grid]), "name": "T", "mode": "lines+markers", "line": {"color": INK, "width": 3}}
     ]
-    for kept, colour in zip(FILTERS, ("#9db8d8", "#5f93cf", "#2f6cb0", "#5aa894"), strict=True):
+    known = FILTERS if f"T {warm[0]:g}, {FILTERS[0]}" in rows else ()
+    for kept, colour in zip(known, ("#9db8d8", "#5f93cf", "#2f6cb0", "#5aa894"), strict=False):
         names = ["T 0", *(f"T {t:g}, {kept}" for t in warm)]
         line = {"color": colour, "width": 1.5}
         data.append(

@@ -4,7 +4,8 @@ Two policies that give a task the same setting share its replies, so they differ
 replies of a task are decoded in batches of at most ROWS rows, its prompt read once. Temperature 0 is decoded once, since
 it always says the same: a set of eight is then eight times that reply.
 
-FILE              JSON lines, one a task: {"id", "scores": {setting: [score of each candidate]}}
+FILE              JSON lines, two a task: {"id", "scores": {setting: [score of each candidate]}}; all tasks without a filter
+                  first, then all with the filters, so that an unfinished table has what matters most
 FILE.replies.jsonl   {"id", "replies": {setting: [[text, …] of each candidate]}}
 FILE.manifest.json   what must not change within a table
 """
@@ -37,26 +38,29 @@ def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SE
     out.parent.mkdir(parents=True, exist_ok=True)
     _check(out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision})
     known, _ = read(out)
-    wanted = [task for task in plan.measured(tasks) if task.id not in known]
-    wanted.sort(key=lambda task: hashlib.sha256(task.id.encode()).digest())  # an unfinished table covers all alike
+    measured = sorted(plan.measured(tasks), key=lambda task: hashlib.sha256(task.id.encode()).digest())
+    passes = [name for name in plan.settings if name not in plan.filtered], plan.filtered
     with out.open("a", encoding="utf-8") as file, replies_file(out).open("a", encoding="utf-8") as texts:
-        for task in tqdm(wanted, desc=f"scores {plan.suite}"):
-            replies = candidates(model, task, plan, seed)
-            scores = {name: [task.score(texts) for texts in sets] for name, sets in replies.items()}
-            for stream, row in (
-                (texts, {"id": task.id, "replies": replies}),
-                (file, {"id": task.id, "scores": scores}),
-            ):
-                stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-                stream.flush()
-            known[task.id] = scores
+        for names in passes:
+            wanted = [task for task in measured if not known.get(task.id, {}).keys() >= set(names)]
+            for task in tqdm(wanted, desc=f"scores {plan.suite}, {len(names)} settings"):
+                replies = candidates(model, task, plan, seed, names)
+                scores = {name: [task.score(texts) for texts in sets] for name, sets in replies.items()}
+                rows = {"replies": replies}, {"scores": scores}
+                for stream, row in zip((texts, file), rows, strict=True):
+                    stream.write(json.dumps({"id": task.id, **row}, ensure_ascii=False) + "\n")
+                    stream.flush()
+                known.setdefault(task.id, {}).update(scores)
     return known
 
 
-def candidates(model: Any, task: Task, plan: Plan, seed: int) -> dict[str, list[list[str]]]:
-    """The texts of every candidate of one task by setting, all drawn from the task's one prompt."""
+def candidates(
+    model: Any, task: Task, plan: Plan, seed: int, names: Sequence[str] | None = None
+) -> dict[str, list[list[str]]]:
+    """The texts of every candidate of one task by setting, all drawn from the task's one prompt; all settings by default."""
     greedy = setting(0.0)
-    replicas = plan.replies(task)
+    counts = plan.replies(task)
+    replicas = {name: counts[name] for name in names or plan.settings}
     specs = [name for name, count in replicas.items() for _ in range(count)]
     texts = (trace.text for trace in in_batches(model, task.request(seed), specs, ROWS))
     found: dict[str, list[list[str]]] = {}
@@ -70,8 +74,14 @@ def candidates(model: Any, task: Task, plan: Plan, seed: int) -> dict[str, list[
 
 def read(out: Path) -> tuple[Scores, Replies]:
     """Scores and replies by task; a half-written last line of either file is cut off."""
-    scores = {row["id"]: row["scores"] for row in _rows(out)}
-    return scores, {row["id"]: row["replies"] for row in _rows(replies_file(out)) if row["id"] in scores}
+    scores: Scores = {}
+    for row in _rows(out):
+        scores.setdefault(row["id"], {}).update(row["scores"])
+    replies: Replies = {}
+    for row in _rows(replies_file(out)):
+        if row["id"] in scores:
+            replies.setdefault(row["id"], {}).update(row["replies"])
+    return scores, replies
 
 
 def replies_file(out: Path) -> Path:
