@@ -20,12 +20,14 @@ Shapes: B rows, H hidden size of the language model, D hidden size of the head, 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor, nn
 
 from models.errors import ModelError
-from models.rowwise import row_by_row
 from models.standardised import StandardisedHead
 
 HIDDEN = 256
@@ -61,17 +63,18 @@ class AdaptiveDecoder(StandardisedHead):
 
 
 class Head:
-    """An AdaptiveDecoder made ready for decoding, in place: row by row, no gradients, refusing what is not a number.
+    """An AdaptiveDecoder made ready for decoding: compiled, row by row, no gradients, refusing what is not a number.
 
     A policy calls it; it knows nothing of policies. `name` appears in the refusals.
     """
 
     def __init__(self, decoder: AdaptiveDecoder, name: str = "untrained") -> None:
-        self.decoder = row_by_row(decoder, torch.float32)
-        self.hidden_size = decoder.hidden_size
-        self.name = name
+        self.decoder = decoder.float().eval().requires_grad_(False)
+        self.hidden_size, self.name = decoder.hidden_size, name
+        layers = (decoder.first, decoder.second, decoder.last)
+        weights = [tensor for layer in layers for tensor in (layer.weight, layer.bias)]
+        self._weights = [tensor.contiguous().numpy() for tensor in (decoder.center, decoder.scale, *weights)]
 
-    @torch.no_grad()
     def __call__(self, hidden: Tensor) -> Tensor:
         """Log-probabilities [B, K] in float64, on the CPU, for hidden states [B, H] on any device.
 
@@ -82,9 +85,10 @@ class Head:
                 f"Checkpoint {self.name!r} reads hidden states of size {self.hidden_size}, "
                 f"but the loaded model gives {hidden.shape[-1]}; choose a checkpoint listed for this model."
             )
-        logprobs = torch.log_softmax(self.decoder.scores(hidden.cpu()), dim=-1, dtype=torch.float64)  # [B, K]
-        if not math.isfinite(float(logprobs.sum())):
-            if not torch.isfinite(hidden).all():
+        states = hidden.detach().cpu().float().contiguous()
+        found = _log_probs(states.numpy(), *self._weights)
+        if not np.isfinite(found).all():
+            if not torch.isfinite(states).all():
                 raise ModelError(
                     "The model's hidden state holds NaN or infinity, so no temperature can be predicted; use a fixed "
                     "temperature."
@@ -92,7 +96,46 @@ class Head:
             raise ModelError(
                 f"Checkpoint {self.name!r} predicted NaN for the temperature; choose another checkpoint or train it again."
             )
-        return logprobs
+        return torch.from_numpy(found)
+
+
+compiled: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+
+
+@compiled
+def _log_probs(hidden, center, scale, w1, b1, w2, b2, w3, b3):  # type: ignore[no-untyped-def]
+    """`AdaptiveDecoder.forward` in float32 with its softmax in float64; a row's bits do not depend on the others'."""
+    x = _silu(_linear((hidden - center) / scale, w1, b1))
+    scores = _linear(_silu(_linear(x, w2, b2)), w3, b3)
+    found = np.empty(scores.shape)
+    for b in range(scores.shape[0]):
+        top, total = scores[b].max(), 0.0
+        for k in range(scores.shape[1]):
+            total += math.exp(np.float64(scores[b, k] - top))
+        for k in range(scores.shape[1]):
+            found[b, k] = np.float64(scores[b, k]) - top - math.log(total)
+    return found
+
+
+@compiled
+def _linear(x, weight, bias):  # type: ignore[no-untyped-def]
+    """x [B, I], weight [O, I] → [B, O]; the weights are read once for all rows."""
+    found = np.empty((x.shape[0], weight.shape[0]), np.float32)
+    for o in range(weight.shape[0]):
+        for b in range(x.shape[0]):
+            total = np.float32(0)
+            for i in range(x.shape[1]):
+                total += x[b, i] * weight[o, i]
+            found[b, o] = total + bias[o]
+    return found
+
+
+@compiled
+def _silu(x):  # type: ignore[no-untyped-def]
+    for b in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            x[b, i] = x[b, i] / (np.float32(1) + np.exp(-x[b, i]))
+    return x
 
 
 def uniform_head(hidden_size: int, temperatures: int) -> Head:

@@ -96,7 +96,7 @@ def test_the_shipped_heads(parts: Parts, captured_logits: np.ndarray, captured_h
         )
         row = expected[t if level == "token" else 0]
         assert found.grid_probs is not None
-        np.testing.assert_allclose(found.grid_probs[0].numpy(), np.exp(row), atol=1e-4)
+        np.testing.assert_allclose(found.grid_probs[0], np.exp(row), atol=1e-4)
         reached = int((np.cumsum(np.exp(row)) < 0.8).sum())
         assert found.temperature.tolist() == [GRID[int(row.argmax())], GRID[reached]]
 

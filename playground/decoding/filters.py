@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from playground.decoding.distribution import LN2, Distribution, at_least, row_sums
 from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER
@@ -57,12 +58,12 @@ def nucleus(given: Distribution, p: Tensor) -> Tensor:
     # The tokens less probable than c have less than V·c together: where that is 1 − p, none of them is needed.
     spare = (1 - p).clamp(min=torch.finfo(torch.float64).eps)
     cuts = (given.bound((spare / count).log()) for count in (1 << 11, 1 << 15, max(given.size, 1 << 20)))
-    return smallest_set(given, given.padded, p, cuts)
+    return smallest_set(given, given.logits, p, cuts)
 
 
 def _min_p(given: Distribution, raw: Distribution, p: Tensor) -> Tensor:
     """Tokens with at least p times the probability of the best one (Nguyen et al. 2024, arXiv 2407.01082)."""
-    return at_least(given.weights, p)[:, : given.size]
+    return at_least(given.weights, p)
 
 
 def _typical_p(given: Distribution, raw: Distribution, p: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ def _eta_cutoff(given: Distribution, raw: Distribution, eta: Tensor) -> Tensor:
     """Tokens with p >= min(eta, sqrt(eta)·exp(−H)) (Hewitt et al. 2022, arXiv 2210.15191)."""
     least = torch.minimum(eta, eta.sqrt() * torch.exp(-given.entropy))
     weight = (least * given.total).clamp(max=1.0)  # the best token stays
-    return at_least(given.weights, weight)[:, : given.size]
+    return at_least(given.weights, weight)
 
 
 def _top_n_sigma(given: Distribution, raw: Distribution, n: Tensor) -> Tensor:
@@ -89,26 +90,27 @@ def _top_n_sigma(given: Distribution, raw: Distribution, n: Tensor) -> Tensor:
 
 
 def smallest_set(given: Distribution, order: Tensor, p: Tensor, cuts: Iterable[Tensor]) -> Tensor:
-    """The fewest tokens, by falling `order` [B, P], with mass >= p [B]; a mask [B, V]. Of equal tokens the first are taken.
+    """The fewest tokens, by falling `order` [B, V], with mass >= p [B]; a mask [B, V]. Of equal tokens the first are taken.
 
     The candidates are the tokens whose order is at least a cut [B]. `cuts` are tried in turn until their mass is enough;
     the set does not depend on which of them was. Rows with p = 1 keep everything.
     """
     all_of_it = p >= 1
     wanted = torch.where(all_of_it, 0.0, p * given.total)  # of the weights
+    cells, weights = (pad(values, (0, -given.size % CELL)) for values in (order, given.weights))
     for cut in cuts:
-        order_of, mass_of, token_of = _candidates(given.weights, order, torch.where(all_of_it, math.inf, cut))
+        order_of, mass_of, token_of = _candidates(weights, cells, torch.where(all_of_it, math.inf, cut))
         if bool((mass_of.sum(-1) >= wanted).all()):
             break
     by = order_of.argsort(dim=-1, descending=True, stable=True)  # [B, C]
     mass = mass_of.gather(-1, by)
     taken = (mass.cumsum(-1) - mass < wanted[:, None]) & (mass > 0)
     mask = torch.zeros_like(order).scatter_add_(-1, token_of.gather(-1, by), taken.to(order.dtype))
-    return mask.masked_fill_(all_of_it[:, None], 1.0)[:, : given.size]
+    return mask.masked_fill_(all_of_it[:, None], 1.0)
 
 
 def _candidates(weights: Tensor, order: Tensor, cut: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Order, weight (float64) and id [B, C] of every token of weights [B, P] above 0 whose order is at least cut [B].
+    """Order, weight (float64) and id [B, C] of every token of weights [B, V] above 0 whose order is at least cut [B].
 
     In the order of the ids; rows with fewer than C are filled up with weight 0. Cells without a candidate are left out
     before their tokens are looked at.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from playground.decoding.distribution import Distribution
@@ -34,11 +33,10 @@ def token_steps(
     `before` and `after` are the distributions at T = 1 and as drawn from; `decisions` are the policies', whose rows follow
     one another, `channels` the policies' own numbers of all rows (or of none).
     """
-    ids, _ = before.largest(ALTERNATIVES)
-    single = torch.stack([before.entropy, after.entropy, drawn.logprob, drawn.logprob_drawn], dim=1)
-    figures = _digits(torch.cat([single, before.prob(ids), after.prob(ids)], dim=1))
-    choices = [choice for decision in decisions for choice in _choices(decision)] or [NO_CHOICE] * len(figures)
-    rows = zip(drawn.tokens.tolist(), temperature.tolist(), ids.tolist(), figures, choices, strict=True)
+    choices = [choice for decision in decisions for choice in _choices(decision)] or [NO_CHOICE] * len(drawn.tokens)
+    figures = zip(before.entropies, after.entropies, drawn.logprob.tolist(), drawn.logprob_drawn.tolist(), strict=True)
+    alternatives = _alternatives(model, before, after)
+    rows = zip(drawn.tokens.tolist(), temperature.tolist(), choices, figures, alternatives, strict=True)
     return [
         TokenStep(
             position,
@@ -46,38 +44,38 @@ def token_steps(
             "",
             heat,
             *choice,
-            row[0],
-            row[1],
-            row[2],
-            row[3],
-            alternatives=tuple(
-                map(Alternative, top, map(model.token_text, top), row[4 : 4 + len(top)], row[4 + len(top) :])
-            ),
+            entropy=float32_digits(entropy),
+            entropy_after=float32_digits(entropy_after),
+            logprob=float32_digits(logprob),
+            logprob_drawn=float32_digits(logprob_drawn),
+            alternatives=few,
             channel={name: float32_digits(value) for name, value in channels[place].items()} if channels else {},
         )
-        for place, (token, heat, top, row, choice) in enumerate(rows)
+        for place, (token, heat, choice, (entropy, entropy_after, logprob, logprob_drawn), few) in enumerate(rows)
     ]
 
 
-def _digits(values: Tensor) -> list[list[float]]:
-    """`float32_digits` of every number of values [B, k]."""
-    return [[float(f"{value:.9g}") for value in row] for row in values.float().tolist()]
+def _alternatives(model: Model, before: Distribution, after: Distribution) -> list[tuple[Alternative, ...]]:
+    """The most probable tokens at T = 1 of every row."""
+    ids, _ = before.largest(ALTERNATIVES)
+    rows = zip(ids.tolist(), before.prob(ids).tolist(), after.prob(ids).tolist(), strict=True)
+    return [
+        tuple(map(Alternative, top, map(model.token_text, top), map(float32_digits, p), map(float32_digits, q)))
+        for top, p, q in rows
+    ]
 
 
 def _choices(decision: Decision) -> list[Choice]:
     """For every row: the grid's index, its log-probability, and the grid's distribution."""
     if decision.grid_index is None or decision.grid_logprob is None or decision.grid_probs is None:
         return [NO_CHOICE] * len(decision.temperature)
-    shares = _digits(torch.cat([decision.grid_logprob[:, None], decision.grid_probs], dim=1))
-    return [
-        (index, logprob, tuple(probs))
-        for index, (logprob, *probs) in zip(decision.grid_index.tolist(), shares, strict=True)
-    ]
+    rows = zip(decision.grid_index, decision.grid_logprob, decision.grid_probs, strict=True)
+    return [(index, float32_digits(logprob), tuple(map(float32_digits, probs))) for index, logprob, probs in rows]
 
 
-def refuse_nan(top: Tensor, model: str, position: int) -> None:
+def refuse_nan(tops: Sequence[float], model: str, position: int) -> None:
     """Raises PlaygroundError where a row's largest logit is no number: nothing is drawn from it."""
-    if not all(map(math.isfinite, top.tolist())):
+    if not all(map(math.isfinite, tops)):
         raise PlaygroundError(
             f"The model {model} produced NaN at token {position}; try --precision float32 or another model."
         )

@@ -116,10 +116,9 @@ class EntropySwitch(Decoder):
         assert author.logits is not None
         shared = min(self.session.model.vocab_size, self.small.vocab_size)
         before = Distribution(author.logits[:, :shared])
-        refuse_nan(before.top, author.model.name, position)
+        refuse_nan(before.tops, author.model.name, position)
         after = self.filters(before.tempered(self.temperature))
-        tokens = after.draw(uniform(self.lane.noise))
-        drawn = Drawn(tokens, before.logprob(tokens), after.logprob(tokens))
+        drawn = Drawn.by(uniform(self.lane.noise), before, after)
         recorded = float32_digits(float(before.entropy))
         channel = {
             "large": float(self.rule.large),

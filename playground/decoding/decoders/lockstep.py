@@ -54,12 +54,11 @@ class Lockstep(Decoder):
         logits, hidden, free, cache = yield from self._begin()
         for position in range(session.length):
             before = Distribution(logits)
-            refuse_nan(before.top, model.name, position)
+            refuse_nan(before.tops, model.name, position)
             decisions = [group.decide(before, hidden, free, position) for group in self.groups]
             temperature = torch.cat([decision.temperature for decision in decisions])
             after = filters(_masked(before.tempered(temperature), decisions))
-            tokens = after.draw(noise.next())
-            drawn = Drawn(tokens, before.logprob(tokens), after.logprob(tokens))
+            drawn = Drawn.by(noise.next(), before, after)
             channels: Channels = [{} for _ in lanes]
             for group, decision in zip(self.groups, decisions, strict=True):
                 group.observe(decision, drawn, channels)
@@ -68,7 +67,7 @@ class Lockstep(Decoder):
             yield tuple(sorted((lane.emit(step) for lane, step in live), key=lambda emitted: emitted.lane))
             if all(lane.stop for lane in lanes):
                 return
-            output = yield from feed(model, self._fed(tokens)[:, None], cache)
+            output = yield from feed(model, self._fed(drawn.tokens)[:, None], cache)
             logits, hidden = output.logits[:count], output.hidden[:count]
             free = output.logits[self._start :][:count] if self._paired else None
 

@@ -46,10 +46,9 @@ def draw(
     count, model = len(logits), session.model
     heat = torch.full((count,), temperature, dtype=torch.float64)
     before = Distribution(logits)
-    refuse_nan(before.top, model.name, position)
+    refuse_nan(before.tops, model.name, position)
     after = Filters([lane.row.spec.filters] * count)(before.tempered(heat))
-    tokens = after.draw(uniform(lane.noise, count))
-    drawn = Drawn(tokens, before.logprob(tokens), after.logprob(tokens))
+    drawn = Drawn.by(uniform(lane.noise, count), before, after)
     return drawn, token_steps(model, position, drawn, heat, before, after)
 
 

@@ -15,10 +15,15 @@ replica r taking the r-th), since two arms of equal temperature teach nothing. E
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import accumulate
+
 import torch
 from torch import Tensor
 
-from playground.decoding.distribution import Distribution
+from playground.decoding.distribution import Distribution, column
 from playground.decoding.policies.base import Decision, Head, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Key, PolicyKind
 from playground.decoding.sampling import invert_cdf, uniform
@@ -37,24 +42,23 @@ class Adaptive(Policy):
             )
         self.checkpoint, self.grid = head.id, head.grid
         self._head: Head = head
-        self._sampling = torch.tensor([row.spec.values["select"] == "sample" for row in rows])
-        self._by_quantile = torch.tensor([row.spec.values["select"] == "quantile" for row in rows])
-        self._quantile = torch.tensor(
-            [float(row.spec.values.get("quantile", 1.0)) for row in rows], dtype=torch.float64
-        )
-        self._draws, self._quantiles = bool(self._sampling.any()), bool(self._by_quantile.any())
-        self._temperatures = torch.tensor(head.grid, dtype=torch.float64)
+        self._select = [str(row.spec.values["select"]) for row in rows]
+        self._quantile = [float(row.spec.values.get("quantile", 1.0)) for row in rows]
 
     def _choose(self, logprobs: Tensor, sampled: Tensor | None) -> Decision:
-        probs, index = logprobs.exp(), logprobs.argmax(-1)
-        if sampled is not None:
-            index = torch.where(self._sampling, sampled, index)
-        if self._quantiles:
-            index = torch.where(self._by_quantile, _reached(probs, self._quantile), index)
+        rows: list[list[float]] = logprobs.tolist()
+        probs = [[math.exp(logprob) for logprob in row] for row in rows]
+        index = [row.index(max(row)) for row in rows]
+        drawn: list[int] = index if sampled is None else sampled.tolist()
+        for b, select in enumerate(self._select):
+            if select == "sample":
+                index[b] = drawn[b]
+            elif select == "quantile":
+                index[b] = _reached(probs[b], self._quantile[b])
         return Decision(
-            temperature=self._temperatures[index],
+            temperature=column([self._head.grid[k] for k in index]),
             grid_index=index,
-            grid_logprob=logprobs.gather(-1, index[:, None])[:, 0],
+            grid_logprob=[row[k] for row, k in zip(rows, index, strict=True)],
             grid_probs=probs,
         )
 
@@ -65,7 +69,7 @@ class AdaptiveToken(Adaptive):
 
     def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
         logprobs = self._head.log_probs(hidden)
-        if not self._draws:
+        if "sample" not in self._select:
             return self._choose(logprobs, None)
         return self._choose(logprobs, invert_cdf(logprobs.exp(), state.uniforms()))
 
@@ -84,10 +88,10 @@ class AdaptiveSequence(Adaptive):
         return self._decision
 
 
-def _reached(probs: Tensor, quantile: Tensor) -> Tensor:
-    """The first index [B] whose cumulative share of probs [B, K] is at least quantile [B]."""
-    cumulative = probs.cumsum(-1)
-    return (cumulative < quantile[:, None] * cumulative[:, -1:]).sum(-1)
+def _reached(probs: Sequence[float], quantile: float) -> int:
+    """The first index whose cumulative share of probs [K] is at least the quantile."""
+    cumulative = list(accumulate(probs))
+    return bisect_left(cumulative, quantile * cumulative[-1])
 
 
 def _without_replacement(row: Row, logprobs: Tensor) -> int:

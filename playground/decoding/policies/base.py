@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from playground.decoding.distribution import Distribution
+from playground.decoding.distribution import Distribution, column
 from playground.decoding.policies.spec import Spec
 from playground.decoding.sampling import Uniforms, random_stream
 from playground.decoding.trace import Noise, nine_digits
@@ -131,15 +131,15 @@ class Decision:
     """The temperature [B] of each row, and what a policy adds to the record.
 
     keep            [B, V] a mask, 1 for the tokens that may be drawn, before the filters; None keeps all
-    grid_index      [B] the chosen index of the grid, with its log-probability [B] and the distribution [B, K]
+    grid_index      the chosen index of the grid for each row, with its log-probability and the distribution over the grid
     channel         further numbers [B] by name
     """
 
     temperature: Tensor
     keep: Tensor | None = None
-    grid_index: Tensor | None = None
-    grid_logprob: Tensor | None = None
-    grid_probs: Tensor | None = None
+    grid_index: Sequence[int] | None = None
+    grid_logprob: Sequence[float] | None = None
+    grid_probs: Sequence[Sequence[float]] | None = None
     channel: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -150,6 +150,13 @@ class Drawn:
     tokens: Tensor
     logprob: Tensor
     logprob_drawn: Tensor
+
+    @classmethod
+    def by(cls, u: Tensor, before: Distribution, after: Distribution) -> Drawn:
+        """The tokens that u [B] draws from `after`; `before` is the distribution at T = 1."""
+        tokens = after.draw(u)
+        logits = before.logits_of(tokens)
+        return cls(tokens, column(before.logprobs_of(logits)), column(after.logprobs_of(logits)))
 
     def of(self, start: int, stop: int) -> Drawn:
         """These rows alone."""

@@ -33,9 +33,9 @@ class RandomTemperature(Policy):
         rows = len(drawn)
         return Decision(
             temperature=torch.tensor(GRID, dtype=torch.float64)[self._index],
-            grid_index=self._index,
-            grid_logprob=torch.full((rows,), -math.log(len(GRID)), dtype=torch.float64),
-            grid_probs=torch.full((rows, len(GRID)), 1 / len(GRID), dtype=torch.float64),
+            grid_index=self._index.tolist(),
+            grid_logprob=[-math.log(len(GRID))] * rows,
+            grid_probs=[[1 / len(GRID)] * len(GRID)] * rows,
         )
 
 
