@@ -40,8 +40,8 @@ def test_the_readme_tree_is_the_tree() -> None:
     assert written == tree()
 
 
-def test_every_static_file_is_used_by_the_page() -> None:
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "playground" / "ui").glob("*.py"))
+def test_every_static_file_is_used() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "playground").rglob("*.py"))
     for path in (ROOT / "static").iterdir():
         assert path.stem in sources, path.name
 
