@@ -82,3 +82,15 @@ def test_votes_that_teach_nothing_say_why(decoded):
     reply = replace(trace, policy=trace.policy.replace("adaptive-token", "adaptive-sequence"))
     assert unusable(preference(reply, reply), "sequence") == "equal temperature"
     assert unusable(preference(trace, trace), "token") is None
+
+
+def test_at_sequence_level_a_prompt_is_read_once_whatever_the_replies(tiny, tmp_path, monkeypatch):
+    traces = replies(tiny, request_for({"prompt": "Hello"}, 1, 5), ["fixed:temperature=1.2"] * 4, {})
+    assert len({trace.token_ids[0] for trace in traces}) > 1
+    reads = []
+    read = tiny.features
+    monkeypatch.setattr(tiny, "features", lambda *ids: reads.append(ids) or read(*ids), raising=False)
+    for trace in traces:
+        expected = read(list(trace.prompt_ids), list(trace.token_ids))[:1]
+        assert torch.equal(states(tiny, trace, "sequence", tmp_path).half(), expected.half())
+    assert len(reads) == 1

@@ -191,7 +191,7 @@ def random_head(pairs: Pairs, temperatures: int, seed: int) -> Predictor:
 def prompt_state(model: Any, task: Task, folder: Path) -> Tensor:
     """The state [H] at the last token of a task's prompt, prefill included; cached on disk."""
     ids = model.encode_chat(task.prompt, task.system, task.prefill)
-    return cached_states(model, ids, ids[-1:], folder)[0]  # the token fed after the prompt does not reach this state
+    return cached_states(model, ids, ids[-1:], folder)[0]  # as features.states does, so that labels share the file
 
 
 def record(checkpoint: Checkpoint, result: Mapping[str, Any]) -> Checkpoint:

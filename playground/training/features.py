@@ -47,7 +47,8 @@ def states(model: FeatureModel, trace: Trace, level: str, folder: Path) -> Tenso
     Raises PlaygroundError for a trace of another model or revision.
     """
     check_model(model, trace)
-    ids = list(trace.token_ids) if level == "token" else list(trace.token_ids[:1])
+    # at sequence level the token that follows does not reach the state; the same one for every reply reads a prompt once
+    ids = list(trace.token_ids if level == "token" else trace.prompt_ids[-1:])
     return cached_states(model, list(trace.prompt_ids), ids, folder)
 
 
