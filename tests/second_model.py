@@ -17,7 +17,24 @@ from playground.training.bootstrap import PROMPTS
 HIDDEN = 24
 SHARPNESS = 4.0
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
-WORDS = "a an and about finds in of on that the to who with story town letter".split()
+WORDS = [
+    "a",
+    "an",
+    "and",
+    "about",
+    "finds",
+    "in",
+    "of",
+    "on",
+    "that",
+    "the",
+    "to",
+    "who",
+    "with",
+    "story",
+    "town",
+    "letter",
+]
 CONTROL = ["<end>", "<system>", "<user>", "<assistant>"]
 
 
