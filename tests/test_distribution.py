@@ -197,6 +197,25 @@ def test_a_mask_that_takes_the_best_leaves_the_rest_as_they_were_to_each_other()
     assert now.best.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(("dtype", "gap"), [(torch.float32, 60.0), (torch.float64, 600.0)])
+def test_masks_that_take_the_best_one_after_the_other_leave_numbers(dtype: torch.dtype, gap: float) -> None:
+    """The second closes what the first left: the closed tokens' weights, unasked for, are then beyond the largest number."""
+    logits = torch.full((1, 300), -20 * gap, dtype=dtype)
+    places = [gap * share for share in (0, 1, 1.482, 1.487)]
+    logits[0, : len(places)] = -torch.tensor(places, dtype=dtype)
+    now = Distribution(logits)
+    for closed in (0, 1):
+        mask = torch.ones_like(logits)
+        mask[0, closed] = 0
+        now = now.keeping(mask)
+    expected = torch.softmax(logits.double()[0, 2:4], -1)
+    torch.testing.assert_close(now.probs[0, 2:4], expected, rtol=1e-5, atol=1e-9)
+    assert float(now.probs[0, :2].sum()) == 0
+    assert torch.isfinite(now.varentropy).all()
+    torch.testing.assert_close(now.entropy, torch.special.entr(expected).sum()[None], rtol=1e-5, atol=1e-9)
+    assert now.draw(torch.tensor([0.0], dtype=torch.float64)).tolist() == [2]
+
+
 def test_a_mask_that_takes_all_leaves_the_best() -> None:
     now = Distribution(logits_of(4)).keeping(torch.zeros(6, V))
     assert torch.equal(now.probs.argmax(-1), Distribution(logits_of(4)).best)

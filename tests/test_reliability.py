@@ -9,6 +9,7 @@ from playground.training.reliability import calibration_error, reliability
 def test_calibration_is_zero_for_a_head_that_is_as_sure_as_it_is_right():
     assert calibration_error(torch.tensor([0.75, 0.75, 0.75, 0.25])) == pytest.approx(0)
     assert calibration_error(torch.tensor([1.0, 0.0])) == pytest.approx(0.5)
+    assert calibration_error(torch.full((6,), 0.5)) == 0  # the uniform head
 
 
 def test_a_pair_counts_in_the_bin_of_its_predicted_winner():

@@ -14,6 +14,14 @@ def test_one_stratum_is_the_plain_interval():
     assert mean_of_strata([values]).mean == pytest.approx(3.75)
 
 
+def test_rounding_takes_no_degree_of_freedom_away():
+    draw = random.Random(0)
+    for count in range(2, 13):
+        for _ in range(50):
+            values = [draw.random() for _ in range(count)]
+            assert mean_of_strata([values]).half == pytest.approx(estimate(values).half)
+
+
 def test_two_strata_by_hand():
     value = mean_of_strata([[0.0, 2.0, 4.0], [1.0, 1.0]])
     # s² = 4, n = 3 and s² = 0: v = 4 / (4 · 3) = 1/3, df = 2

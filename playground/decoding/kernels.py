@@ -131,8 +131,8 @@ def _block_weights(row, mask, start, stop, top, scale, bits, powers, w, y):  # t
             y[i] = v if v > FLOOR64 else FLOOR64
             w[i] = 2.0**v if v > FLOOR64 else 0.0
     if mask.size:
-        for i in range(stop - start):
-            w[i] *= mask[start + i]
+        for i in range(stop - start):  # chosen, not multiplied: a closed token far above the open ones may be infinite
+            w[i] = w[i] if mask[start + i] else row.dtype.type(0)
 
 
 @compiled

@@ -13,10 +13,11 @@ BINS = 5
 def calibration_error(confidence: Tensor) -> float:
     """|mean predicted probability of the predicted winner − share predicted right|, from P(chosen wins) [P].
 
-    One bin, since the pairs are few: 0 is calibrated, above 0 over- or under-confident.
+    One bin, since the pairs are few: 0 is calibrated, above 0 over- or under-confident. A pair at exactly .5 counts as
+    half right, so a head that prefers nothing is calibrated.
     """
-    certainty = torch.maximum(confidence, 1 - confidence).mean()
-    return float((certainty - (confidence > 0.5).float().mean()).abs())
+    certainty = torch.maximum(confidence, 1 - confidence).double()
+    return float((certainty - _right(confidence)).mean().abs())
 
 
 def reliability(confidence: Tensor, bins: int = BINS) -> list[dict[str, Any]]:
@@ -25,7 +26,7 @@ def reliability(confidence: Tensor, bins: int = BINS) -> list[dict[str, Any]]:
     A bin without pairs has neither mean nor share (None). A pair at exactly .5 counts as half right.
     """
     certainty = torch.maximum(confidence, 1 - confidence).double()
-    right = (confidence > 0.5).double() + 0.5 * (confidence == 0.5).double()
+    right = _right(confidence)
     place = ((certainty - 0.5) * 2 * bins).long().clamp(max=bins - 1)
     table = []
     for number in range(bins):
@@ -41,3 +42,8 @@ def reliability(confidence: Tensor, bins: int = BINS) -> list[dict[str, Any]]:
             }
         )
     return table
+
+
+def _right(confidence: Tensor) -> Tensor:
+    """1 where the predicted winner is the chosen one, 0 where it is not, .5 where neither is predicted: [P]."""
+    return (confidence > 0.5).double() + 0.5 * (confidence == 0.5).double()

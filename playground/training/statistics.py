@@ -38,13 +38,14 @@ def difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
 
 def quantile(freedom: float) -> float:
     """The 97.5 % quantile of Student's t, taken at the next smaller tabulated number of degrees of freedom; at least 1."""
-    return T_QUANTILES[max((f for f in T_QUANTILES if f <= freedom), default=1)]
+    whole = freedom + 1e-9  # 7 degrees that rounding made 6.999… are 7
+    return T_QUANTILES[max((f for f in T_QUANTILES if f <= whole), default=1)]
 
 
 def mean_of_strata(strata: Sequence[Sequence[float]]) -> Estimate:
     """The mean of S strata with equal weight, each a list of independent cluster means, with its 95 % t interval.
 
-        mean = (1/S) Σ m_s        v_s = s_s² / (S² n_s)        half = t(df) √(Σ v_s)        df = (Σ v_s)² / Σ v_s² / (n_s − 1)
+        mean = (1/S) Σ m_s        v_s = s_s² / (S² n_s)        half = t(df) √(Σ v_s)        df = (Σ v_s)² / Σ [v_s² / (n_s − 1)]
 
     m_s, s_s and n_s are the mean, the standard deviation and the number of the clusters of stratum s; df is Welch's and
     Satterthwaite's, rounded down to the table. The half-width is infinite where a stratum has a single cluster; `count`

@@ -10,7 +10,8 @@ Gavrilov 2022, arXiv 2204.03276), which that paper puts on the exit layer: unlik
 two that the head is torn between.
 
 Departure: replicas of one sequence-level spec sample without replacement (Gumbel top-k over one shared draw of noise,
-replica r taking the r-th), since two arms of equal temperature teach nothing. Each replica alone still follows P.
+replica r taking the r-th), since two arms of equal temperature teach nothing. The first replica follows P; a later one
+follows it without what the earlier ones took, so only under a uniform head are all of them equally often at every one.
 """
 
 from __future__ import annotations
