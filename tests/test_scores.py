@@ -69,6 +69,16 @@ def test_a_killed_run_goes_on_to_the_same_table(tiny, tmp_path):
         assert (tmp_path / f"b.jsonl{suffix}").read_bytes() == (tmp_path / f"a.jsonl{suffix}").read_bytes()
 
 
+def test_reading_a_table_that_is_being_written_leaves_it_as_it_is(tiny, tmp_path):
+    table = scores.run(tiny, TASKS, PLAN, tmp_path / "t.jsonl")
+    for path in (tmp_path / "t.jsonl", scores.replies_file(tmp_path / "t.jsonl")):
+        with path.open("a") as file:
+            file.write('{"id": "f1", "sco')
+    before = (tmp_path / "t.jsonl").read_bytes()
+    assert scores.read(tmp_path / "t.jsonl")[0] == table
+    assert (tmp_path / "t.jsonl").read_bytes() == before
+
+
 def test_all_tasks_have_their_plain_settings_before_any_has_a_filter(tiny, tmp_path):
     scores.run(tiny, TASKS, PLAN, tmp_path / "t.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]

@@ -37,6 +37,8 @@ def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SE
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     _check(out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision})
+    for path in (out, replies_file(out)):
+        _cut(path)
     known, _ = read(out)
     measured = sorted(plan.measured(tasks), key=lambda task: hashlib.sha256(task.id.encode()).digest())
     passes = [name for name in plan.settings if name not in plan.filtered], plan.filtered
@@ -73,7 +75,7 @@ def candidates(
 
 
 def read(out: Path) -> tuple[Scores, Replies]:
-    """Scores and replies by task; a half-written last line of either file is cut off."""
+    """Scores and replies by task; a half-written last line of either file is passed over, since its run may go on."""
     scores: Scores = {}
     for row in _rows(out):
         scores.setdefault(row["id"], {}).update(row["scores"])
@@ -126,10 +128,13 @@ def _short(value: Any) -> str:
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with path.open("r+b") as file:
-            file.truncate(len(whole))
-    for line in whole.split(b"\n")[:-1]:  # not splitlines: a reply may hold U+2028
+    for line in path.read_bytes().split(b"\n")[:-1]:  # not splitlines: a reply may hold U+2028
         yield json.loads(line)
+
+
+def _cut(path: Path) -> None:
+    """Takes off what a killed run left of its last line."""
+    if path.is_file():
+        content = path.read_bytes()
+        with path.open("r+b") as file:
+            file.truncate(content.rfind(b"\n") + 1)
