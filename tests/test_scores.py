@@ -1,9 +1,11 @@
 """The score table: the same whatever the batches, continued after a kill, cut where a line is half."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
 from playground.training import scores
 from playground.training.lanes import replies
@@ -54,8 +56,18 @@ def test_batches_change_nothing_and_read_the_prompt_once(tiny, tmp_path, monkeyp
     monkeypatch.setattr(scores, "ROWS", 3)
     assert scores.candidates(tiny, TASKS[1], PLAN, seed=5) == whole
     assert len(reads) == 1
-    alone = replies(tiny, TASKS[1].request(5), [setting(1.0)] * 8, {})  # the naive way: one batch, this setting alone
+    request = TASKS[1].request(stream_key(5, "a0"))
+    alone = replies(tiny, request, [setting(1.0)] * 8, {})  # the naive way: one batch, this setting alone
     assert [trace.text for trace in alone] == [text for texts in whole[setting(1.0)] for text in texts]
+
+
+def test_tasks_share_no_random_numbers(tiny):
+    """Two tasks that ask the same: what the one drew says nothing of what the other draws."""
+    first, second = (replace(TASKS[1], id=name) for name in ("a1", "a2"))
+    found = [scores.candidates(tiny, item, PLAN, seed=5) for item in (first, second, first)]
+    assert found[0] == found[2]
+    assert found[0][setting(0.0)] == found[1][setting(0.0)]
+    assert found[0][setting(1.0)] != found[1][setting(1.0)]
 
 
 def test_a_killed_run_goes_on_to_the_same_table(tiny, tmp_path):

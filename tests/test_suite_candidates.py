@@ -50,8 +50,15 @@ def test_the_batch_a_reply_ran_in_leaves_it_as_it_was(tiny, monkeypatch):
     assert decode(tiny, SET, 2, seed=1) == whole
 
 
-def test_another_seed_gives_other_replies(tiny):
-    assert decode(tiny, EXACT, 2, seed=1) != decode(tiny, EXACT, 2, seed=2)
+def texts(candidates):
+    return [(c.temperature, trace.text) for c in candidates for trace in c.traces if c.temperature]
+
+
+def test_another_seed_and_another_task_give_other_replies(tiny):
+    first = texts(decode(tiny, EXACT, 2, seed=1))
+    assert texts(decode(tiny, EXACT, 2, seed=1)) == first
+    assert texts(decode(tiny, EXACT, 2, seed=2)) != first
+    assert texts(decode(tiny, replace(EXACT, id="f"), 2, seed=1)) != first  # no random numbers are shared
 
 
 def test_pairs_are_sets_of_two_temperatures_that_the_trainer_takes(tiny):

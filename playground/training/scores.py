@@ -4,6 +4,9 @@ Two policies that give a task the same setting share its replies, so they differ
 replies of a task are decoded in batches of at most ROWS rows, its prompt read once. Temperature 0 is decoded once, since
 it always says the same: a set of eight is then eight times that reply.
 
+Every task has random numbers of its own. With the same for all, a lucky draw at one temperature is lucky in every cluster, and
+an interval over clusters, which takes them for independent, is too narrow (LOG.md, 2026-11-22).
+
 FILE              JSON lines, two a task: {"id", "scores": {setting: [score of each candidate]}}; all tasks without a filter
                   first, then all with the filters, so that an unfinished table has what matters most
 FILE.replies.jsonl   {"id", "replies": {setting: [[text, …] of each candidate]}}
@@ -20,6 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
 from playground.training.lanes import ROWS, in_batches
 from playground.training.plan import Plan, setting
@@ -64,7 +68,7 @@ def candidates(
     counts = plan.replies(task)
     replicas = {name: counts[name] for name in names or plan.settings}
     specs = [name for name, count in replicas.items() for _ in range(count)]
-    texts = (trace.text for trace in in_batches(model, task.request(seed), specs, ROWS))
+    texts = (trace.text for trace in in_batches(model, task.request(stream_key(seed, task.id)), specs, ROWS))
     found: dict[str, list[list[str]]] = {}
     for name, count in replicas.items():
         replies = [next(texts) for _ in range(count)]

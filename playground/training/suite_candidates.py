@@ -2,7 +2,8 @@
 
 A candidate is one reply, or the set of replies that the task says (eight where variety is wanted), at one fixed
 temperature. The prompt is read once and every temperature comes equally often, which is drawing without replacement. At
-temperature 0 the model always says the same: that reply is decoded once and stands for all of them.
+temperature 0 the model always says the same: that reply is decoded once and stands for all of them. Every task has random
+numbers of its own: with the same for all, what a temperature happened to draw would be a label in every cluster.
 
 FILE              preference/1 lines, source "verifier": both sides are fixed temperatures of the grid
 FILE.scores.jsonl {"id", "scores": {setting: [score of each candidate]}} of every task, also where no pair was decided
@@ -20,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.candidates import lean, origin
@@ -81,7 +83,7 @@ def decode(model: Any, task: Task, count: int, seed: int) -> list[Candidate]:
     """`count` candidates at every temperature of GRID, in its order; batches of at most ROWS rows share the prompt."""
     copies = {t: 1 if t == 0 else count * task.replies for t in GRID}
     specs = [f"fixed:temperature={t:g}" for t, number in copies.items() for _ in range(number)]
-    traces = map(lean, in_batches(model, task.request(seed), specs, ROWS))
+    traces = map(lean, in_batches(model, task.request(stream_key(seed, task.id)), specs, ROWS))
     candidates = []
     for temperature, number in copies.items():
         mine = [next(traces) for _ in range(number)]
