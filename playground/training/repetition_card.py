@@ -43,7 +43,9 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         "The frontier is the lower convex hull of the share of repeated 4-grams and a measure of incoherence over every fixed",
         "temperature of the grid, alone and with min-p .05, .1, .2 and top-p .9: what mixtures of fixed settings reach. A distance",
         "above 0 lies beyond it, one below 0 inside; 1 is the way from the best to the worst plain temperature along one axis.",
-        "95 % intervals: jackknife over clusters, Student's t. `plain`: the same for temperatures without a filter.\n",
+        "95 % intervals: jackknife over clusters, Student's t. `plain`: the same for temperatures without a filter.",
+        "A distance of 0 without an interval is no merit: the policy repeats as little as some fixed setting, whatever its coherence.",
+        "`at equal repetition`: the frontier's incoherence there minus the policy's; above 0 the policy is the more coherent one.\n",
         "```",
         made["command"] or "(made from Python)",
         "```",
@@ -62,16 +64,17 @@ def _family(name: str, family: Mapping[str, Any], policy: str) -> list[str]:
         own = place["policies"][policy]["minus"]
         text += [
             f"Coherence by {title}. Frontier: {', '.join(place['vertices']['all'])}.\n",
-            f"| policy | repeated 4-grams | {title} | nats a token at T = 1 | distance | plain | this head's distance minus it |",
-            "|---|---|---|---|---|---|---|",
+            f"| policy | repeated 4-grams | {title} | nats a token at T = 1 | distance | plain | at equal repetition | this head's distance minus it |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         for label, row in place["policies"].items():
             means = family["means"][label]
             shown = f"**{label}**" if label == policy else label
+            at_equal = interval(row["at_equal"], sign=True) if row["at_equal"] else "–"
             gain = interval(own[label], sign=True) if label in own else ""
             text.append(
                 f"| {shown} | {interval(means['repetition'])} | {interval(means[coherence])} | {interval(means['nll'], 2)} | "
-                f"{interval(row['distance'], sign=True)} | {interval(row['plain'], sign=True)} | {gain} |"
+                f"{interval(row['distance'], sign=True)} | {interval(row['plain'], sign=True)} | {at_equal} | {gain} |"
             )
         text.append("")
     return text

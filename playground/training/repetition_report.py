@@ -21,7 +21,8 @@ HOW = (
 )
 DISTANCES = (
     "Right of 0 is beyond the frontier; 1 is the way from the best to the worst plain temperature along one axis. 95 % intervals: "
-    "jackknife over clusters, Student's t."
+    "jackknife over clusters, Student's t. A distance of 0 without an interval is no merit: the policy repeats as little as some "
+    "fixed setting, whatever its coherence. At equal repetition: the frontier's incoherence there minus the policy's, above 0 is better."
 )
 NLL = (
     "Nats a token under the model itself at T = 1 are printed beside and judge nothing: the model likes its own cold, repetitive "
@@ -221,6 +222,7 @@ def _table(found: Mapping[str, Any], coherence: str, policies: Sequence[str]) ->
         "nats a token",
         "mean T",
         "from T alone",
+        "at equal repetition",
         *(f"{short(policy)} minus it" for policy in policies),
     )
     lines = [_row("th", heads)]
@@ -235,6 +237,7 @@ def _table(found: Mapping[str, Any], coherence: str, policies: Sequence[str]) ->
             f"{means[label]['temperature']['mean']:.2f}",
             interval(row["plain"], sign=True),
         ]
+        cells.append(interval(row["at_equal"], sign=True) if row["at_equal"] else "–")
         gains = [place[policy]["minus"].get(label) for policy in policies]
         cells += [interval(gain, sign=True) if gain else "" for gain in gains]
         lines.append(_row("td", (short(label), *cells), "head" if label in policies else ""))
