@@ -17,6 +17,7 @@ from playground.training.lanes import replies
 from playground.training.opponents import Item
 from playground.training.plan import Plan, Stratum, setting
 from playground.training.tasks import Task
+from tests.graded import decoded, sampled, vote, write
 
 FACT = Stratum("fact", "fact", "contains-answer", "extraction", 2, 2, crossed=True)
 ANY = Stratum("any", "any", "distinct-valid", "writing", 1, 1)
@@ -257,6 +258,13 @@ def test_labels_of_strange_prompts_are_counted_and_nothing_else_is_refused(tiny,
         evaluate.labels_of(
             tiny, [labels(tiny, tmp_path / "s.jsonl", [strange])], None, tmp_path / "features", PLAN.grid
         )
+
+
+def test_labels_that_were_drawn_from_another_grid_are_refused(tiny, tmp_path, invented):
+    arms = decoded(tiny, TASKS[0].prompt, [sampled("sequence")] * 2)  # of seven temperatures; the plan has three
+    data = write(tmp_path / "votes.jsonl", [vote(arms[:1], arms[1:])])
+    with pytest.raises(PlaygroundError, match="one grid"):
+        evaluate.labels_of(tiny, [data], None, tmp_path / "features", PLAN.grid)
 
 
 def _plotly() -> str:

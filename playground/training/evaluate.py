@@ -25,6 +25,7 @@ from models.checkpoints import Checkpoint, describe
 from playground.errors import PlaygroundError
 from playground.training import card, scores
 from playground.training.checkable import checkable
+from playground.training.exclusions import grid_of
 from playground.training.features import cached_states, pairs_of
 from playground.training.figures import HEAD, group_figures, label, verdict
 from playground.training.fit import fit
@@ -129,7 +130,7 @@ def items_of(plan: Plan, tasks: Sequence[Task], found: scores.Scores) -> list[It
 
 def labels_of(model: Any, paths: Sequence[Path], data: Path | None, features: Path, grid: tuple[float, ...]) -> Labels:
     """Reads the labels and finds the cluster of each by its prompt. A prompt of no suite is dropped: nobody could say
-    whether it belongs to what is held out. Raises PlaygroundError where nothing is left."""
+    whether it belongs to what is held out. Raises PlaygroundError where nothing is left, or an arm drew from another grid."""
     preferences, digest = read_preferences(paths)
     suites = [plan.suite for plan in PLANS if data is not None or plan.suite != "grounded-or-varied"]
     clusters = {task.prompt: task.cluster for suite in suites for task in tasks_of(suite, data)}
@@ -138,6 +139,7 @@ def labels_of(model: Any, paths: Sequence[Path], data: Path | None, features: Pa
         raise PlaygroundError(
             "`labels` must hold preferences for prompts of the suites; make them with `sample --suite`."
         )
+    grid_of(mine, "sequence", wanted=grid)
     pairs, dropped = pairs_of(model, mine, "sequence", features, grid=grid)
     strangers = len(preferences) - len(mine)
     dropped = {**dropped, **({"a prompt of no suite": strangers} if strangers else {})}

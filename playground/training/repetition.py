@@ -89,7 +89,7 @@ def run(
     """Decodes what the table `out` does not hold yet; returns all of it. `model` satisfies the engine's protocol.
 
     heads   the checkpoints that the policies may name
-    Raises PlaygroundError where `out` was begun with another model, seed or length.
+    Raises PlaygroundError where `out` was begun with another model or seed; the length is the tasks' own and is not checked.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     made_by = {"model": model.name, "revision": model.revision, "precision": model.precision, "seed": seed}
