@@ -70,10 +70,11 @@ def test_tasks_share_no_random_numbers(tiny):
     assert found[0][setting(1.0)] != found[1][setting(1.0)]
 
 
-def test_a_killed_run_goes_on_to_the_same_table(tiny, tmp_path):
+@pytest.mark.parametrize("both", [True, False])  # False: killed between the two files
+def test_a_killed_run_goes_on_to_the_same_table(tiny, tmp_path, both):
     whole = scores.run(tiny, TASKS, PLAN, tmp_path / "a.jsonl")
     scores.run(tiny, TASKS, PLAN, tmp_path / "b.jsonl")
-    for path in (tmp_path / "b.jsonl", scores.replies_file(tmp_path / "b.jsonl")):
+    for path in (tmp_path / "b.jsonl", scores.replies_file(tmp_path / "b.jsonl"))[: 1 + both]:
         content = path.read_bytes()
         path.write_bytes(content[: content.rindex(b"{") + 9])  # killed within the last line
     assert scores.run(tiny, TASKS, PLAN, tmp_path / "b.jsonl") == whole

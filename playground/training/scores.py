@@ -41,8 +41,7 @@ def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SE
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     _check(out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision})
-    for path in (out, replies_file(out)):
-        _cut(path)
+    _cut(replies_file(out), _cut(out))
     known, _ = read(out)
     measured = sorted(plan.measured(tasks), key=lambda task: hashlib.sha256(task.id.encode()).digest())
     passes = [name for name in plan.settings if name not in plan.filtered], plan.filtered
@@ -136,9 +135,11 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _cut(path: Path) -> None:
-    """Takes off what a killed run left of its last line."""
-    if path.is_file():
-        content = path.read_bytes()
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+def _cut(path: Path, most: int | None = None) -> int:
+    """Takes off what a killed run left of its last line, and what stands behind `most` lines; how many are left."""
+    if not path.is_file():
+        return 0
+    lines = path.read_bytes().split(b"\n")[:-1][:most]
+    with path.open("r+b") as file:
+        file.truncate(sum(len(line) + 1 for line in lines))
+    return len(lines)
