@@ -184,7 +184,7 @@ def _against_router(verdict: Mapping[str, Any]) -> str:
 
 def _held_out(held_out: Mapping[str, Any], measured: bool = False) -> list[str]:
     if not held_out:
-        return [] if measured else ["No held-out figures yet: run `python -m playground evaluate`.\n"]
+        return [] if measured else ["No held-out figures yet: run `python -m playground evaluate --suite SUITE`.\n"]
     lines = ["## Held-out figures\n", "Means over prompts with 95 % t intervals; differences are paired by prompt.\n"]
     for reward, figures in sorted(held_out.items()):
         lines += [
