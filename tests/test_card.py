@@ -84,4 +84,4 @@ def test_a_suites_table_is_whole_and_says_what_a_win_means():
 
 
 def test_a_head_without_figures_says_how_to_get_them():
-    assert "run `python -m playground evaluate`" in card.text("head", meta({}))
+    assert "run `python -m playground evaluate --suite SUITE`" in card.text("head", meta({}))
