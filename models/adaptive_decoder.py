@@ -99,7 +99,9 @@ class Head:
         return torch.from_numpy(found)
 
 
-compiled: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+FLAGS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+compiled: Any = njit(cache=True, **FLAGS)
+inlined: Any = njit(**FLAGS)  # not cached: a caller compiled around a cached part rounds otherwise than the one before it
 
 
 @compiled
@@ -117,7 +119,7 @@ def _log_probs(hidden, center, scale, w1, b1, w2, b2, w3, b3):  # type: ignore[n
     return found
 
 
-@compiled
+@inlined
 def _linear(x, weight, bias):  # type: ignore[no-untyped-def]
     """x [B, I], weight [O, I] → [B, O]; the weights are read once for all rows."""
     found = np.empty((x.shape[0], weight.shape[0]), np.float32)
@@ -130,7 +132,7 @@ def _linear(x, weight, bias):  # type: ignore[no-untyped-def]
     return found
 
 
-@compiled
+@inlined
 def _silu(x):  # type: ignore[no-untyped-def]
     for b in range(x.shape[0]):
         for i in range(x.shape[1]):

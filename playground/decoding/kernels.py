@@ -27,7 +27,11 @@ BELOW_ONE = 1 - 2**-52  # u times a total, rounded, is then less than the total
 FLOOR32, FLOOR64 = -125.0, -1021.0  # exponents of the smallest normal numbers; weights below count as 0
 MOST32, MOST64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
 
-compiled: Any = njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
+FLAGS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+compiled: Any = njit(cache=True, **FLAGS)
+inlined: Any = njit(
+    **FLAGS
+)  # not cached: a caller compiled around a cached part rounds otherwise than the one before it
 
 
 @compiled
@@ -44,7 +48,7 @@ def survey(x, peaks, tops, bests):  # type: ignore[no-untyped-def]
         tops[b] = peaks[b, home] if sound else np.nan
 
 
-@compiled
+@inlined
 def _peaks32(row, peaks):  # type: ignore[no-untyped-def]
     """The largest of every block, and whether all are numbers. As integers, whose maximum takes a fifth of the time."""
     words, magnitude = row.view(np.int32), np.int32(0x7FFFFFFF)
@@ -62,7 +66,7 @@ def _peaks32(row, peaks):  # type: ignore[no-untyped-def]
     return most <= np.int32(0x7F800000)  # infinity; above are no numbers
 
 
-@compiled
+@inlined
 def _peaks64(row, peaks):  # type: ignore[no-untyped-def]
     sound = True
     for j in range(peaks.size):
@@ -73,14 +77,14 @@ def _peaks64(row, peaks):  # type: ignore[no-untyped-def]
     return sound
 
 
-@compiled
+@inlined
 def _scale(row, inverse):  # type: ignore[no-untyped-def]
     """log₂e / T in the precision of the row, finite."""
     most = MOST32 if row.itemsize == 4 else MOST64
     return row.dtype.type(min(inverse * LOG2E, most))
 
 
-@compiled
+@inlined
 def _power_of_two(y, half, one):  # type: ignore[no-untyped-def]
     """2^f in float32 for what is left of y <= 0 beside the nearest integer; the coefficients are those of Cephes' exp2f."""
     f = y - np.float32(np.int32(y - half))  # in [-1/2, 1/2]
@@ -93,7 +97,7 @@ def _power_of_two(y, half, one):  # type: ignore[no-untyped-def]
     return p * f + one
 
 
-@compiled
+@inlined
 def _sums32(row, mask, top, scale, bits, powers, y, parts, products):  # type: ignore[no-untyped-def]
     """Σ w and Σ w·y of every block of a float32 row."""
     floor, half, one = np.float32(FLOOR32), np.float32(0.5), np.float32(1.0)
@@ -114,7 +118,7 @@ def _sums32(row, mask, top, scale, bits, powers, y, parts, products):  # type: i
         parts[j], products[j] = total, product
 
 
-@compiled
+@inlined
 def _block_weights(row, mask, start, stop, top, scale, bits, powers, w, y):  # type: ignore[no-untyped-def]
     """Weights and exponents of row[start:stop] into w and y; `powers` is `bits` read as float32."""
     if row.itemsize == 4:
@@ -284,7 +288,7 @@ def largest(x, mask, peaks, ids, values):  # type: ignore[no-untyped-def]
                 held = _insert(value, i, held, values[b], ids[b])
 
 
-@compiled
+@inlined
 def _insert(value, name, held, values, names):  # type: ignore[no-untyped-def]
     """Keeps the largest in falling order, of equal ones the first; how many are held."""
     count = values.size
