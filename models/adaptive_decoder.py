@@ -101,7 +101,7 @@ class Head:
 
 FLAGS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 compiled: Any = njit(cache=True, **FLAGS)
-inlined: Any = njit(**FLAGS)  # not cached: a caller compiled around a cached part rounds otherwise than the one before it
+inlined: Any = njit(**FLAGS)  # cached as a part of its callers
 
 
 @compiled
