@@ -3,7 +3,7 @@
 Measured: the share of kinds whose chosen temperature lies within one grid step of the best, exactly on it, and the loss of
 quality (in standard deviations of a reply at T = 1). Chance for seven temperatures is 19/49 within one step; the best
 constant, any temperature but the two outer ones, has 3/7. The world, the voters and the learners are described where
-they are defined (playground/training/voters.py, recovery.py, recovery_heads.py); no language model runs.
+they are defined (playground/training/simulation/voters.py, recovery.py, recovery_heads.py); no language model runs.
 
 The plain table is the yardstick: the world's difficulty was chosen so that it comes to the known tabular figures. The
 human-like voters are `Human`s whose ties and agreement of two votes on the same battle are those of public labels: three
@@ -21,10 +21,10 @@ from torch import Tensor
 from benchmarks.measure.asked import Asked
 from benchmarks.measure.machine import conditions
 from benchmarks.measure.result import Result, Table, Value, target
-from playground.training.agreement import flip_rate
-from playground.training.recovery import Learner, Recovered, chance, informed, score, tabular, win_rate
-from playground.training.recovery_heads import HeadLearner, States, Voted, distilled, vote, voted
-from playground.training.voters import (
+from playground.training.simulation.agreement import flip_rate
+from playground.training.simulation.recovery import Learner, Recovered, chance, informed, score, tabular, win_rate
+from playground.training.simulation.recovery_heads import HeadLearner, States, Voted, distilled, vote, voted
+from playground.training.simulation.voters import (
     Human,
     Voter,
     World,

@@ -30,7 +30,7 @@ from benchmarks.measure.rounds import LEAST, Spread, ratios
 from playground.parts import load_parts
 from playground.training.features import cached_states
 from playground.training.fit import Epoch, Pairs, Recipe, fit
-from playground.training.lanes import GRID
+from playground.training.labels.lanes import GRID
 
 TITLE = "one epoch of preference training from cached features, beside one that runs the model"
 MEMORY, CACHE, FORWARDS = "features in memory", "features read from the disk", "features from the model"

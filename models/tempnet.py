@@ -16,7 +16,7 @@ embedded model. Its image is no smaller than the full form's: W1 W_U can be any 
 lies in the column space of W_U. It needs logits that are linear in the state: not soft-capped, without a bias.
 
 Departure: decoding evaluates the network in float64, row by row; the release in half precision. How it is trained, and
-where that departs from the paper: playground/training/tempnet.py.
+where that departs from the paper: playground/training/predictors/tempnet.py.
 
 Shapes: N tokens, V vocabulary, H hidden size of the language model, D width.
 """

@@ -18,9 +18,9 @@ from playground.feedback.export import FORMATS
 from playground.feedback.export import export as export_votes
 from playground.feedback.store import Store
 from playground.parts import load_parts
-from playground.training.bootstrap_commands import add_bootstrap_command
 from playground.training.commands import add_commands
-from playground.training.reproduce_commands import add_reproduce_commands
+from playground.training.predictors.bootstrap_commands import add_bootstrap_command
+from playground.training.predictors.reproduce_commands import add_reproduce_commands
 
 
 def parser() -> argparse.ArgumentParser:

@@ -21,7 +21,7 @@ from playground.config import Settings
 from playground.decoding.policies.base import Head, Predictor
 from playground.decoding.policies.spec import NO_CHECKPOINT
 from playground.errors import PlaygroundError
-from playground.training.lanes import trained
+from playground.training.labels.lanes import trained
 
 # the command that trains each kind of checkpoint
 COMMANDS = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from playground.decoding.trace import Trace
 from playground.records import Preference
-from playground.training.lanes import UNIFORM, replies, request_for, uniform
+from playground.training.labels.lanes import UNIFORM, replies, request_for, uniform
 from tests.tiny_lm import TinyLM
 
 

@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from playground.training.bootstrap import PROMPTS
+from playground.training.predictors.bootstrap import PROMPTS
 
 HIDDEN = 24
 SHARPNESS = 4.0

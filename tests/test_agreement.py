@@ -9,7 +9,7 @@ import pytest
 
 from playground.errors import PlaygroundError
 from playground.records import Preference
-from playground.training.agreement import Agreement, flip_rate, of_preferences, repeated
+from playground.training.simulation.agreement import Agreement, flip_rate, of_preferences, repeated
 from tests.samples import make_trace
 
 

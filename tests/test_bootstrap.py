@@ -11,8 +11,8 @@ import pytest
 
 from models.checkpoints import read
 from playground.__main__ import main
-from playground.training import bootstrap
-from playground.training.bootstrap import KINDS, OWN, slug
+from playground.training.predictors import bootstrap
+from playground.training.predictors.bootstrap import KINDS, OWN, slug
 from tests.second_model import HIDDEN, second_model
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ from models.adaptive_decoder import AdaptiveDecoder
 from models.checkpoints import Base, Checkpoint, Meta, get, save
 from playground.decoding.policies.matched import mean_entropy
 from playground.errors import PlaygroundError
-from playground.training import calibrate
-from playground.training.lanes import GRID, replies, request_for, trained
+from playground.training.evaluation import calibrate
+from playground.training.labels.lanes import GRID, replies, request_for, trained
 from tests.tiny_lm import TinyLM
 
 NAMES = ("adaptive-token.tiny", "adaptive-sequence.tiny")

@@ -7,9 +7,9 @@ import pytest
 
 from playground.errors import PlaygroundError
 from playground.records import Preference
-from playground.training import candidates
-from playground.training.lanes import GRID, UNIFORM, replies, request_for, uniform
-from playground.training.rewards import Reward
+from playground.training.labels import candidates
+from playground.training.labels.lanes import GRID, UNIFORM, replies, request_for, uniform
+from playground.training.labels.rewards import Reward
 
 HEAVIER = Reward(
     "heavier",

@@ -1,7 +1,7 @@
 """The card says what its meta says: who labelled, which loss, what a suite found."""
 
 from models.checkpoints import Base, Meta
-from playground.training import card
+from playground.training.evaluation import card
 
 
 def meta(metrics: dict, **changes) -> Meta:

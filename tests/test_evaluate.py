@@ -9,14 +9,14 @@ from models.adaptive_decoder import AdaptiveDecoder
 from models.checkpoints import Base, Meta, get, save
 from playground.errors import PlaygroundError
 from playground.records import Preference
-from playground.training import evaluate, scores
-from playground.training.checkable import checkable, majority
-from playground.training.figures import group_figures, label, verdict
-from playground.training.folds import folds_of
-from playground.training.lanes import replies
-from playground.training.opponents import Item
-from playground.training.plan import Plan, Stratum, setting
-from playground.training.tasks import Task
+from playground.training.evaluation import evaluate, scores
+from playground.training.evaluation.checkable import checkable, majority
+from playground.training.evaluation.figures import group_figures, label, verdict
+from playground.training.evaluation.folds import folds_of
+from playground.training.evaluation.opponents import Item
+from playground.training.evaluation.plan import Plan, Stratum, setting
+from playground.training.labels.lanes import replies
+from playground.training.labels.tasks import Task
 from tests.graded import decoded, sampled, vote, write
 
 FACT = Stratum("fact", "fact", "contains-answer", "extraction", 2, 2, crossed=True)

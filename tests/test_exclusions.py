@@ -6,7 +6,7 @@ import pytest
 
 from playground.errors import PlaygroundError
 from playground.training.exclusions import count, grid_of, unusable
-from playground.training.lanes import GRID
+from playground.training.labels.lanes import GRID
 from tests.graded import decoded, sampled, vote, votes
 
 TOKEN, SEQUENCE = sampled("token"), sampled("sequence")

@@ -9,7 +9,7 @@ from playground.decoding.policies.base import Head
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.features import pairs_of, states, unusable
-from playground.training.lanes import GRID, UNIFORM, replies, request_for, uniform
+from playground.training.labels.lanes import GRID, UNIFORM, replies, request_for, uniform
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from playground.errors import PlaygroundError
+from playground.training.evaluation.folds import cross_fit, folds_of
+from playground.training.evaluation.linear import fit_linear
+from playground.training.evaluation.plan import Plan, Stratum
 from playground.training.fit import fit
-from playground.training.folds import cross_fit, folds_of
-from playground.training.linear import fit_linear
+from playground.training.labels.tasks import Task
 from playground.training.pairs import Pairs
-from playground.training.plan import Plan, Stratum
 from playground.training.recipe import Recipe
-from playground.training.tasks import Task
 
 GROUNDED = Stratum("grounded", "grounded", "contains-answer", "extraction", 1, 1, crossed=True)
 VARIED = Stratum("varied", "varied", "distinct-valid", "writing", 1, 1)

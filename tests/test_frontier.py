@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from playground.training.frontier import distance, height, hull, jackknife, scaled, spans
-from playground.training.statistics import estimate
+from playground.training.evaluation.frontier import distance, height, hull, jackknife, scaled, spans
+from playground.training.evaluation.statistics import estimate
 
 SQUARE = [(0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.4, 0.9)]
 

@@ -8,7 +8,7 @@ import torch
 from playground.errors import PlaygroundError
 from playground.training.features import cached_likelihoods, pairs_of
 from playground.training.gathered import IGNORED
-from playground.training.lanes import GRID
+from playground.training.labels.lanes import GRID
 from playground.training.lpo import MUCH, UNSTATED
 from tests.graded import decoded, vote, votes
 

@@ -20,7 +20,7 @@ from playground.decoding.policies.base import Resources, Row, State
 from playground.decoding.policies.spec import parse
 from playground.decoding.trace import Finished, Request
 from playground.parts import Parts, load_parts
-from playground.training.lanes import trained
+from playground.training.labels.lanes import trained
 from tests.table_lm import no_head, table_of
 
 GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2)

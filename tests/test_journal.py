@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from playground.errors import PlaygroundError
-from playground.training.journal import Journal
+from playground.training.labels.journal import Journal
 
 SETTINGS = {"seed": 0, "grid": [0.0, 0.2]}
 NAMES = ("a", "b", "ü")

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from playground.decoding.trace import Request
-from playground.training.lanes import replies
-from playground.training.marks import marked, tokens_of
-from playground.training.pairing import Candidate, preference
+from playground.training.labels.lanes import replies
+from playground.training.labels.marks import marked, tokens_of
+from playground.training.labels.pairing import Candidate, preference
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from playground.training.mentions import distinct_mentioned, first_mentioned
+from playground.training.labels.mentions import distinct_mentioned, first_mentioned
 
 ANIMALS = ("cat", "sea lion", "lion", "fox", "pony", "mouse|mice", "polar bear", "bear")
 

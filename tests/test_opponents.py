@@ -2,10 +2,10 @@
 
 import pytest
 
-from playground.training import opponents
-from playground.training.opponents import Item, balanced, route, same
-from playground.training.plan import Plan, Stratum, setting
-from playground.training.tasks import Task
+from playground.training.evaluation import opponents
+from playground.training.evaluation.opponents import Item, balanced, route, same
+from playground.training.evaluation.plan import Plan, Stratum, setting
+from playground.training.labels.tasks import Task
 
 COLD, WARM, FILTERED = setting(0), setting(1), setting(1, ("min_p", 0.1))
 FACT = Stratum("fact", "fact", "contains-answer", "extraction", 1, 1)

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from playground.training.pairing import Candidate, pairs_of, preference
+from playground.training.labels.pairing import Candidate, pairs_of, preference
 
 
 def candidates(*scores, temperatures=None):

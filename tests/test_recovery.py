@@ -9,9 +9,9 @@ from torch import Tensor
 from benchmarks import recovery as bench
 from benchmarks.measure.asked import Asked
 from playground.training.lpo import margins, pull_to_uniform, separate_loss, step_scores
-from playground.training.recovery import Learner, Recovered, chance, informed, loss, score, tabular, win_rate
-from playground.training.recovery_heads import HeadLearner, States, distilled, vote, voted
-from playground.training.voters import Voter, World, cast, exact, hidden_best, indifferent
+from playground.training.simulation.recovery import Learner, Recovered, chance, informed, loss, score, tabular, win_rate
+from playground.training.simulation.recovery_heads import HeadLearner, States, distilled, vote, voted
+from playground.training.simulation.voters import Voter, World, cast, exact, hidden_best, indifferent
 
 WORLD = World()
 PLAIN = Learner(pull=0, smooth=0)

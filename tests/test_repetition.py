@@ -9,14 +9,14 @@ import pytest
 from models.adaptive_decoder import AdaptiveDecoder
 from models.checkpoints import Base, Meta, get, save
 from playground.errors import PlaygroundError
-from playground.training import repetition, repetition_card
-from playground.training.lanes import GRID, trained
-from playground.training.repetition import FIXED, PLAIN, RIVALS, controls, read, run
-from playground.training.repetition_commands import chosen, resolved, spec_of
-from playground.training.repetition_figures import figures
-from playground.training.repetition_report import in_words, short, side, write_report
-from playground.training.suites.repetition import tasks
-from playground.training.tasks import Task
+from playground.training.evaluation import repetition, repetition_card
+from playground.training.evaluation.repetition import FIXED, PLAIN, RIVALS, controls, read, run
+from playground.training.evaluation.repetition_commands import chosen, resolved, spec_of
+from playground.training.evaluation.repetition_figures import figures
+from playground.training.evaluation.repetition_report import in_words, short, side, write_report
+from playground.training.labels.lanes import GRID, trained
+from playground.training.labels.suites.repetition import tasks
+from playground.training.labels.tasks import Task
 
 POLICY = "adaptive-token:checkpoint=head.tiny"
 SHUFFLED, MATCHED = controls(POLICY)
@@ -211,12 +211,13 @@ def test_a_policy_without_a_checkpoint_takes_the_default_head(base, tmp_path):
 
 
 def test_the_command_writes_table_figures_report_and_card(tiny, base, tmp_path, monkeypatch):
-    from playground.training import commands, repetition_commands
+    from playground.training import commands
+    from playground.training.evaluation import repetition_commands
 
     monkeypatch.setattr(commands, "load_model", lambda settings: tiny)
     names = {"suite": "repetition", "data": None, "out": tmp_path / "out", "head": ["head.tiny"], "folder": tmp_path}
     flags = {"policy": [], "split": "test", "samples": 1, "limit": 2}
-    monkeypatch.setattr("playground.training.suites.repetition.MAX_TOKENS", 4)
+    monkeypatch.setattr("playground.training.labels.suites.repetition.MAX_TOKENS", 4)
     repetition_commands.run(Namespace(**names, **flags), {})
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         "repetition.replies.jsonl",

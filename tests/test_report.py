@@ -3,8 +3,8 @@
 import json
 import re
 
-from playground.training import report_charts as charts
-from playground.training.report import Page, interval, table
+from playground.training.evaluation import report_charts as charts
+from playground.training.evaluation.report import Page, interval, table
 
 
 def figure(mean: float, half: float | None = 0.1) -> dict:

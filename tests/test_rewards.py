@@ -3,7 +3,7 @@
 import pytest
 
 from playground.errors import PlaygroundError
-from playground.training.rewards import REWARDS, reward_named
+from playground.training.labels.rewards import REWARDS, reward_named
 
 
 def test_fewer_repeats_prefers_the_text_that_repeats_less():

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from playground.errors import PlaygroundError
-from playground.training.sample_commands import add_sample_command, check
+from playground.training.labels.sample_commands import add_sample_command, check
 
 
 def parsed(*flags):

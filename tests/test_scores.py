@@ -7,10 +7,10 @@ import pytest
 
 from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
-from playground.training import scores
-from playground.training.lanes import replies
-from playground.training.plan import Plan, Stratum, plan_of, setting
-from playground.training.tasks import Task
+from playground.training.evaluation import scores
+from playground.training.evaluation.plan import Plan, Stratum, plan_of, setting
+from playground.training.labels.lanes import replies
+from playground.training.labels.tasks import Task
 
 PLAN = Plan(
     "invented",

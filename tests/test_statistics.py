@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from playground.training.statistics import difference, estimate, mean_of_strata, quantile
+from playground.training.evaluation.statistics import difference, estimate, mean_of_strata, quantile
 
 
 def test_one_stratum_is_the_plain_interval():

@@ -13,11 +13,11 @@ import pytest
 
 from playground.errors import PlaygroundError
 from playground.records import Preference
-from playground.training import suite_candidates
 from playground.training.exclusions import unusable
-from playground.training.lanes import GRID
-from playground.training.suite_candidates import choose, decode, make_pairs, scores_file
-from playground.training.tasks import Task
+from playground.training.labels import suite_candidates
+from playground.training.labels.lanes import GRID
+from playground.training.labels.suite_candidates import choose, decode, make_pairs, scores_file
+from playground.training.labels.tasks import Task
 from tests.tiny_lm import TinyLM
 
 LETTERS = tuple("abcdefghijklm")

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from playground.errors import PlaygroundError
-from playground.training.mentions import first_mentioned
-from playground.training.suites.grounded_or_varied import ENTITIES, varied
-from playground.training.tasks import tasks_of
+from playground.training.labels.mentions import first_mentioned
+from playground.training.labels.suites.grounded_or_varied import ENTITIES, varied
+from playground.training.labels.tasks import tasks_of
 from tests.xquad import write_questions
 
 

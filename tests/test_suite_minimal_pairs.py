@@ -1,8 +1,8 @@
 """The suite minimal-pairs: two prompts of one form that ask for variety and for a fact."""
 
-from playground.training.suites.grounded_or_varied import varied
-from playground.training.suites.minimal_pairs import PREFILL, with_article
-from playground.training.tasks import tasks_of
+from playground.training.labels.suites.grounded_or_varied import varied
+from playground.training.labels.suites.minimal_pairs import PREFILL, with_article
+from playground.training.labels.tasks import tasks_of
 
 TASKS = tasks_of("minimal-pairs")
 BY_PAIR = {cluster: {t.family: t for t in TASKS if t.cluster == cluster} for cluster in {t.cluster for t in TASKS}}

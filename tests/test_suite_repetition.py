@@ -5,8 +5,8 @@ import json
 import pytest
 
 from playground.errors import PlaygroundError
-from playground.training.suites.repetition import MAX_TOKENS, OPENING_WORDS, tasks
-from playground.training.tasks import tasks_of
+from playground.training.labels.suites.repetition import MAX_TOKENS, OPENING_WORDS, tasks
+from playground.training.labels.tasks import tasks_of
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from playground.decoding.request import checked_request
 from playground.errors import PlaygroundError
-from playground.training.tasks import METRICS, SUITES, Task, tasks_of
+from playground.training.labels.tasks import METRICS, SUITES, Task, tasks_of
 
 FACT = Task(
     "t",

@@ -10,8 +10,9 @@ import torch
 from models.checkpoints import Base, get, load, load_head
 from playground.__main__ import main
 from playground.errors import PlaygroundError
-from playground.training import candidates, train
+from playground.training import train
 from playground.training.fit import Pairs, Recipe, fit, held_margins, split_by_prompt
+from playground.training.labels import candidates
 from playground.training.lpo import LOSSES
 from playground.training.train_commands import RECIPE_FLAGS
 from tests.graded import decoded, vote, votes, write

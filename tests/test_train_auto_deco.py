@@ -12,10 +12,10 @@ from torch import Tensor
 
 from models.checkpoints import Base, get, load
 from playground.errors import PlaygroundError
-from playground.training import auto_deco, corpus
-from playground.training.auto_deco import Recipe, Split, fit, gathered, weights
-from playground.training.auto_deco_figures import best_pair, best_temperature, entropy_formula, figures
-from playground.training.ranked import Ranked, losses, ranked
+from playground.training.predictors import auto_deco, corpus
+from playground.training.predictors.auto_deco import Recipe, Split, fit, gathered, weights
+from playground.training.predictors.auto_deco_figures import best_pair, best_temperature, entropy_formula, figures
+from playground.training.predictors.ranked import Ranked, losses, ranked
 from tests.tiny_lm import TinyLM
 
 QUICK = Recipe(learning_rate=3e-3, dropout=0.0, batch=256, epochs=40, patience=40)

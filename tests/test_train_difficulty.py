@@ -13,9 +13,9 @@ import torch
 from models.checkpoints import Base, get, load
 from models.difficulty_probe import DifficultyProbe
 from playground.errors import PlaygroundError
-from playground.training import difficulty
-from playground.training.difficulty import figures, fit
-from playground.training.difficulty_labels import Observed, Recipe, label, observe, sampled
+from playground.training.predictors import difficulty
+from playground.training.predictors.difficulty import figures, fit
+from playground.training.predictors.difficulty_labels import Observed, Recipe, label, observe, sampled
 from tests.tiny_lm import TinyLM
 
 SMALL = Recipe(samples=3, max_tokens=6, batch=2, epochs=20)

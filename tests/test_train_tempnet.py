@@ -15,11 +15,21 @@ from models.checkpoints import SHIPPED, get, load, read
 from models.language_model import LanguageModel
 from models.tempnet import TempNet
 from playground.errors import PlaygroundError
-from playground.training import tempnet_card
-from playground.training.corpus import Text
-from playground.training.robust import Curves, cached_curves, curves, robust_loss
-from playground.training.tempnet import Recipe, Tokens, fit, linear, mean_loss, part_of, run, tokens_of, unscaled
-from playground.training.tempnet_figures import best_constant, figures
+from playground.training.predictors import tempnet_card
+from playground.training.predictors.corpus import Text
+from playground.training.predictors.robust import Curves, cached_curves, curves, robust_loss
+from playground.training.predictors.tempnet import (
+    Recipe,
+    Tokens,
+    fit,
+    linear,
+    mean_loss,
+    part_of,
+    run,
+    tokens_of,
+    unscaled,
+)
+from playground.training.predictors.tempnet_figures import best_constant, figures
 from tests.tiny_lm import TinyLM
 
 V, H = 60, 8

@@ -15,8 +15,8 @@ from models.language_model import LanguageModel
 from models.tuned_lens import TunedLens, unembed
 from playground.config import Settings
 from playground.predictors import Predictors
-from playground.training import corpus, tuned_lens
-from playground.training.tuned_lens import (
+from playground.training.predictors import corpus, tuned_lens
+from playground.training.predictors.tuned_lens import (
     LensRecipe,
     States,
     Whitened,

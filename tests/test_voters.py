@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from playground.training.voters import (
+from playground.training.simulation.voters import (
     Human,
     World,
     agreement,

@@ -11,9 +11,9 @@ from models.checkpoints import SHIPPED
 from models.language_model import LanguageModel
 from models.loading import load_language_model
 from playground.config import Settings, add_common_flags, settings_from, whole
-from playground.training.evaluate_commands import add_evaluate_commands
-from playground.training.predictor_commands import add_predictor_commands
-from playground.training.sample_commands import add_sample_command
+from playground.training.evaluation.evaluate_commands import add_evaluate_commands
+from playground.training.labels.sample_commands import add_sample_command
+from playground.training.predictors.predictor_commands import add_predictor_commands
 from playground.training.train_commands import add_train_command
 
 
@@ -49,7 +49,7 @@ def command_line() -> str:
 
 
 def _calibrate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from playground.training import calibrate
+    from playground.training.evaluation import calibrate
 
     model = load_model(settings_from(vars(arguments), environment))
     names = ("folder", "prompts", "limit", "max_tokens", "seed")

@@ -19,7 +19,7 @@ from playground.decoding.policies.spec import Spec
 from playground.decoding.trace import Trace
 from playground.errors import PlaygroundError
 from playground.records import Preference
-from playground.training.lanes import GRID
+from playground.training.labels.lanes import GRID
 from playground.training.lpo import LATENT
 
 Grid = tuple[float, ...]

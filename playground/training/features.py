@@ -22,7 +22,7 @@ from playground.records import Preference
 from playground.training.cache import cached
 from playground.training.exclusions import nothing, unusable
 from playground.training.gathered import Gathered
-from playground.training.lanes import GRID
+from playground.training.labels.lanes import GRID
 from playground.training.lpo import LATENT, token_likelihoods
 from playground.training.pairs import Pairs
 

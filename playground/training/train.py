@@ -19,7 +19,7 @@ from models.checkpoints import NAME, Base, Checkpoint, Meta, load, save
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
-from playground.training import card
+from playground.training.evaluation import card
 from playground.training.exclusions import grid_of
 from playground.training.features import pairs_of
 from playground.training.fit import Epoch, Fit, Pairs, Recipe, fit, split_by_prompt

@@ -1,0 +1,1 @@
+"""Heads beside their opponents: score tables, folds, intervals, reports and cards."""

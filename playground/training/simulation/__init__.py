@@ -1,0 +1,1 @@
+"""How far votes get: simulated voters, learners, and how often people agree."""
