@@ -85,8 +85,18 @@ def test_the_tasks_of_a_split_are_thinned_within_families_and_clusters():
     }
     assert len(choose(tasks, limit=5)) == 5
     assert choose(tasks) == choose(list(reversed(tasks)))
+    assert {task.family for task in choose(tasks, family="any")} == {"any"}
+    with pytest.raises(PlaygroundError, match="any, fact"):
+        choose(tasks, family="facts")
     with pytest.raises(PlaygroundError, match="train, dev, test, all"):
         choose(tasks, "dev")
+
+
+def test_a_file_is_not_continued_with_other_tasks(tmp_path):
+    out = tmp_path / "labels.jsonl"
+    sample(out)
+    with pytest.raises(PlaygroundError, match="tasks"):
+        suite_candidates.run(TinyLM(end_bias=-99.0), TASKS[1:], out, each=2, sets=1, pairs=5)
 
 
 def sample(out: Path, model=None):

@@ -109,7 +109,7 @@ PLANS = (
         "grounded-or-varied",
         (
             Stratum("grounded", "grounded", "contains-answer", "extraction", 4, 2, 5, crossed=True),
-            Stratum("varied", "varied", "distinct-valid", "writing", 1, 1),
+            Stratum("varied", "varied", "distinct-valid", "writing", 2, 1),
         ),
         {"grounded or varied": ("grounded", "varied")},
     ),

@@ -1,7 +1,7 @@
 """`sample --prompts`: many replies to every prompt, their temperatures drawn from the uniform grid, paired by a reward.
 
 All candidates of a prompt run in one batch. At token level every token draws its temperature; at sequence level every
-reply does, without replacement, so that each temperature comes equally often. Each pair becomes one preference/1 line
+reply does, without replacement: the numbers of replies at two temperatures differ by one at most. Each pair becomes one preference/1 line
 with source "verifier"; FILE.manifest.json counts what was dropped and why. A run that was cut short goes on where it
 stopped (journal.py). Tasks of a suite: suite_candidates.py.
 
@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from playground.decoding.trace import Trace
 from playground.records import Preference
-from playground.training.labels.journal import Journal
+from playground.training.labels.journal import Journal, selection
 from playground.training.labels.lanes import UNIFORM, prompt_records, replies, request_for, uniform
 from playground.training.labels.pairing import Candidate, pairs_of, preference
 from playground.training.labels.rewards import Reward, reward_named
@@ -49,7 +49,7 @@ def run(
     heads = {UNIFORM: uniform(level, model.hidden_size)}
     specs = [f"adaptive-{level}:checkpoint={UNIFORM},select=sample"] * n
     settings = {"reward": reward, "level": level, "n": n, "seed": seed, "pairing": pairing, "pairs": pairs}
-    settings |= {"max_tokens": max_tokens, "split": split, **origin(model)}
+    settings |= {"max_tokens": max_tokens, "prompts": selection(r["id"] for r in records), **origin(model)}
     with Journal(out, settings) as journal:
         for record in tqdm([r for r in records if r["id"] not in journal.counts], desc=f"{level} {reward}"):
             traces = replies(model, request_for(record, seed, max_tokens), specs, heads)

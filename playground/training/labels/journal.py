@@ -96,3 +96,9 @@ class Journal:
                 f"{self.out} was begun with another {differs} ({json.dumps(began.get(differs))}, now "
                 f"{json.dumps(now.get(differs))}); name another file."
             )
+
+
+def selection(names: Iterable[str]) -> str:
+    """How many prompts a run has, and which: a setting, so that another selection is not added to its file unseen."""
+    chosen = sorted(names)
+    return f"{len(chosen)}, sha256 {hashlib.sha256(canonical_json(chosen).encode()).hexdigest()[:12]}"

@@ -15,7 +15,7 @@ from playground.training.labels.rewards import REWARDS
 from playground.training.labels.tasks import SUITES
 
 ONLY_PROMPTS = ("reward", "n", "max_tokens")
-ONLY_SUITE = ("data", "each", "sets", "per_cluster")
+ONLY_SUITE = ("data", "family", "each", "sets", "per_cluster")
 
 
 def add_sample_command(subparsers: Any) -> None:
@@ -30,6 +30,7 @@ def add_sample_command(subparsers: Any) -> None:
     add("--n", type=whole(2), help="candidates for every prompt (with --prompts; default 16)")
     add("--max-tokens", type=whole(1), help="of a reply (with --prompts; default 96)")
     add("--data", type=Path, metavar="DIR", help="the folder with xquad_en_train.jsonl and xquad_en_dev.jsonl")
+    add("--family", help="only the tasks of this family, as grounded (with --suite)")
     add("--each", type=whole(1), help="candidates at every temperature (with --suite; default 4)")
     add("--sets", type=whole(1), help="the same where a candidate is a set of replies (with --suite; default 2)")
     add("--per-cluster", type=whole(1), metavar="N", help="at most N tasks of an article or class (with --suite)")
@@ -69,7 +70,8 @@ def _of_suite(arguments: argparse.Namespace, environment: dict[str, str]) -> Map
     from playground.training.labels.tasks import tasks_of
 
     tasks = tasks_of(arguments.suite, arguments.data)  # refused before the model is loaded
-    chosen = suite_candidates.choose(tasks, arguments.split, arguments.per_cluster, arguments.limit)
+    selection = (arguments.split, arguments.per_cluster, arguments.limit, arguments.family)
+    chosen = suite_candidates.choose(tasks, *selection)
     names = ("out", "each", "sets", "pairing", "pairs", "seed")
     values = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return suite_candidates.run(load_model(settings_from(vars(arguments), environment)), chosen, **values)

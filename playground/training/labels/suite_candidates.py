@@ -25,7 +25,7 @@ from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.labels.candidates import lean, origin
-from playground.training.labels.journal import Journal
+from playground.training.labels.journal import Journal, selection
 from playground.training.labels.lanes import GRID, ROWS, in_batches
 from playground.training.labels.marks import marked
 from playground.training.labels.pairing import Candidate, pairs_of, preference
@@ -49,7 +49,13 @@ def run(
     each, sets    candidates at every temperature of a task with one reply, and of a task with a set of replies
     """
     settings = {"suite": tasks[0].suite, "level": "sequence", "each": each, "sets": sets, "seed": seed}
-    settings |= {"pairing": pairing, "pairs": pairs, "grid": list(GRID), **origin(model)}
+    settings |= {
+        "pairing": pairing,
+        "pairs": pairs,
+        "grid": list(GRID),
+        "tasks": selection(task.id for task in tasks),
+        **origin(model),
+    }
     with Journal(out, settings) as journal:
         for task in tqdm([t for t in tasks if t.id not in journal.counts], desc=f"sample {tasks[0].suite}"):
             candidates = decode(model, task, each if task.replies == 1 else sets, seed)
@@ -62,15 +68,22 @@ def run(
 
 
 def choose(
-    tasks: Sequence[Task], split: str = "all", per_cluster: int | None = None, limit: int | None = None
+    tasks: Sequence[Task],
+    split: str = "all",
+    per_cluster: int | None = None,
+    limit: int | None = None,
+    family: str | None = None,
 ) -> list[Task]:
-    """The tasks of a split, thinned evenly within every family of a cluster and then over all.
+    """The tasks of a split (and of one family), thinned evenly within every family of a cluster and then over all.
 
     They come in the order of the sha256 of their ids, so that what a run has done so far covers families and clusters alike.
     """
     groups: dict[tuple[str, str], list[Task]] = {}
+    families = sorted({task.family for task in tasks})
+    if family not in (None, *families):
+        raise PlaygroundError(f"`family` must be one that the suite has ({', '.join(families)}), got {family!r}.")
     for task in tasks:
-        if split in ("all", task.split):
+        if split in ("all", task.split) and family in (None, task.family):
             groups.setdefault((task.family, task.cluster), []).append(task)
     if not groups:
         raise PlaygroundError(f"`split` must be one that the suite has tasks of ({', '.join(SPLITS)}), got {split!r}.")

@@ -21,8 +21,8 @@ from playground.training.labels.tasks import Task
 NAME = "grounded-or-varied"
 FILES = {"train": "xquad_en_train.jsonl", "dev": "xquad_en_dev.jsonl"}
 ENTITIES = Path(__file__).resolve().parents[3] / "prompts" / "entities.json"
-QUESTION = "{passage}\n\nQuestion: {question}\nAnswer briefly."
-PREFILL = "The answer is:"
+QUESTION = "{passage}\n\nQuestion: {question}"
+PREFILL = "According to the passage,"
 
 
 def tasks(data: Path | None) -> tuple[Task, ...]:
@@ -59,7 +59,7 @@ def _question(record: dict[str, object], split: str) -> Task:
         family="grounded",
         cluster=str(record["article"]),
         prompt=QUESTION.format(passage=record["passage"], question=record["question"]),
-        max_tokens=16,
+        max_tokens=32,
         metric="contains-answer",
         split=split,
         prefill=PREFILL,
