@@ -18,9 +18,9 @@ from models import checkpoints
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from models.loading import load_language_model
+from playground.compiling import compile_loops
 from playground.config import Settings
 from playground.decoding import engine
-from playground.decoding.distribution import compile_kernels
 from playground.decoding.policies.base import Resources
 from playground.decoding.policies.catalogue import Catalogue
 from playground.decoding.scheduler import Scheduler, room_for
@@ -117,7 +117,7 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
             f"`checkpoints` must be an existing folder or a Hub repository org/name, got {settings.checkpoints}."
         )
     shelf = Shelf(folders, base)
-    compile_kernels()
+    compile_loops()
     predictors = Predictors(model, folders, base, settings)
     resources = Resources(predictors.head, predictors.predictor, predictors.small_model)
 

@@ -15,15 +15,15 @@ import torch
 
 from models.language_model import LanguageModel
 from models.loading import load_language_model
+from playground.compiling import compile_loops
 from playground.config import Settings
-from playground.decoding.distribution import compile_kernels
 from tests.tiny_lm import TinyLM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 torch.set_num_threads(2)
-compile_kernels()
+compile_loops()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,7 +19,7 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "playground.decoding.trace": ((), ("torch", "sqlalchemy", "gradio", "transformers", "os")),
     "playground.decoding": (
         ("playground.decoding", "playground.errors"),
-        ("gradio", "sqlalchemy", "transformers", "plotly", "os", "pathlib"),
+        ("gradio", "sqlalchemy", "transformers", "plotly", "os", "pathlib", "subprocess", "glob"),
     ),
     "playground.records": (("playground.decoding.trace",), ("torch", "sqlalchemy", "gradio", "transformers")),
     "models": (("models",), ("gradio", "sqlalchemy", "plotly")),

@@ -11,11 +11,8 @@ of the logits' precision (2^-125 in float32) count as 0. Shapes: B rows, V vocab
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import cached_property
-from glob import glob
 from typing import Any
 
 import numpy as np
@@ -232,29 +229,6 @@ class Distribution:
         for name in ("logits", "size", "_x", "_peaks", "_tops", "_bests", "_inverses", "_mask"):
             setattr(child, name, getattr(self, name))
         return child
-
-
-def compile_kernels() -> None:
-    """Runs every kernel once, so that nobody's first token waits for it: seconds where nothing is compiled yet, then
-    a quarter of one.
-
-    What was just compiled rounds a sum otherwise than the same code out of the cache (seen with Numba 0.68.1), so a
-    process of its own compiles first where the cache is empty: every other one then has the same bits.
-    """
-    if not glob(f"{kernels.add_up.stats.cache_path}/kernels.add_up-*.nbi"):
-        code = "from playground.decoding.distribution import run_kernels; run_kernels()"
-        root = __file__.rsplit("playground", 1)[0]
-        subprocess.run([sys.executable, "-c", code], cwd=root, check=False, capture_output=True)
-    run_kernels()
-
-
-def run_kernels() -> None:
-    """Every kernel on a row of nothing."""
-    now = Distribution(torch.zeros(1, BLOCK)).tempered(column([0.5]))
-    now.draw(column([0.5]))
-    now.prob(now.largest(1)[0])
-    now.keeping(now.weights)
-    row_sums(now.varentropy[:, None].float())
 
 
 def column(values: Sequence[float]) -> Tensor:
