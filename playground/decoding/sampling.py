@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-BELOW_ONE = 1 - 2**-52  # u times a total, rounded, is then less than the total
+from playground.decoding.kernels import BELOW_ONE
+
 AHEAD = 64  # numbers that are drawn from a stream at once
 FILTER_ORDER = ("top_k", "top_p", "min_p", "typical_p", "eta_cutoff", "top_n_sigma")
 FILTER_OFF: Mapping[str, float] = {
