@@ -156,6 +156,18 @@ def test_the_drawn_token_is_the_first_whose_cumulative_mass_exceeds_u() -> None:
             assert token == 0 or float(cumulative[token - 1]) <= float(u) + 1e-12
 
 
+def test_a_number_beyond_what_rounding_left_of_the_sum_draws_the_last_token() -> None:
+    """One block holds 1, the others 2^-53 each: added one by one they are lost, added among themselves they are not."""
+    blocks = 2048
+    logits = torch.full((1, blocks * BLOCK), -math.inf, dtype=torch.float64)
+    logits[0, 17] = 0.0
+    logits[0, BLOCK::BLOCK] = -53 * math.log(2)
+    for u in (1 - 2**-53, 1 - 2**-45):
+        token = int(Distribution(logits).draw(torch.tensor([u], dtype=torch.float64)))
+        assert token >= BLOCK
+        assert token % BLOCK == 0
+
+
 def test_no_token_outside_the_mask_is_ever_drawn() -> None:
     edge = torch.tensor([0.0, 2**-53, 0.5, 1 - 2**-53, 1.0], dtype=torch.float64)
     draw = torch.Generator().manual_seed(1)

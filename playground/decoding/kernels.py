@@ -190,22 +190,24 @@ def draw(x, mask, tops, bests, inverses, parts, u, tokens):  # type: ignore[no-u
         total = 0.0
         for j in range(parts.shape[1]):
             total += parts[b, j]
-        wanted, end, place = min(u[b], BELOW_ONE) * total, 0.0, 0
-        for j in range(parts.shape[1]):
-            if end + parts[b, j] > wanted:
-                place = j
-                break
+        wanted, end, place, before = min(u[b], BELOW_ONE) * total, 0.0, 0, 0.0
+        for j in range(parts.shape[1]):  # `total` was added up in another order: where rounding leaves `wanted` beyond
+            if parts[b, j] > 0:  # the end, the last block with mass has it, and in it the last token with mass
+                place, before = j, end
             end += parts[b, j]
+            if end > wanted:
+                break
         start, stop = place * BLOCK, min((place + 1) * BLOCK, row.size)
         _block_weights(row, open_to, start, stop, row.dtype.type(tops[b]), _scale(row, inverses[b]), bits, powers, w, y)
         inside = 0.0
         for i in range(stop - start):
             inside += w[i]
-        rest, end = min(max(wanted - end, 0.0), inside * BELOW_ONE), 0.0
+        rest, end = min(max(wanted - before, 0.0), inside * BELOW_ONE), 0.0
         for i in range(stop - start):
+            if w[i] > 0:
+                tokens[b] = start + i
             end += w[i]
             if end > rest:
-                tokens[b] = start + i
                 break
 
 
