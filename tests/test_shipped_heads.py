@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from models.checkpoints import SHIPPED
 from models.language_model import LanguageModel
 from playground import parts as parts_module
+from playground.__main__ import parser
 from playground.config import Settings
 from playground.gallery import load_gallery
 from playground.parts import Parts, Request, load_parts
@@ -49,3 +52,15 @@ def test_the_card_compares_with_every_fixed_temperature_and_with_shuffled(name: 
         assert re.search(rf"\| fixed {temperature:g} \|.*±", card), temperature
     assert re.search(r"\| shuffled \|.*±", card)
     assert "python -m playground train" in card
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.md")), ids=lambda path: path.stem)
+def test_every_command_of_a_card_is_one_that_this_version_has(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    commands = [shlex.split(line)[3:] for line in lines if line.startswith("python -m playground ")]
+    assert commands
+    for command in commands:
+        try:
+            parser().parse_args(command)
+        except SystemExit:
+            pytest.fail(shlex.join(command))

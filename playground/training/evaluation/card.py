@@ -183,17 +183,19 @@ def _against_router(verdict: Mapping[str, Any]) -> str:
 
 
 def _held_out(held_out: Mapping[str, Any], measured: bool = False) -> list[str]:
+    """Figures that an earlier version left in the meta; the command that made them went with it and is not promised."""
     if not held_out:
         return [] if measured else ["No held-out figures yet: run `python -m playground evaluate --suite SUITE`.\n"]
-    lines = ["## Held-out figures\n", "Means over prompts with 95 % t intervals; differences are paired by prompt.\n"]
+    lines = [
+        "## Held-out figures\n",
+        "Measured by an earlier version, with a command that this one does not have. Means over prompts with 95 % t intervals;",
+        "differences are paired by prompt.\n",
+    ]
     for reward, figures in sorted(held_out.items()):
         lines += [
             f"### {REWARDS.get(reward, reward)}\n",
             f"{figures['prompts']} prompts of the {figures['split']} split, {figures['samples']} replies for every prompt and policy, "
-            f"at most {figures['max_tokens']} tokens.\n",
-            "```",
-            figures["command"],
-            "```\n",
+            f"at most {figures['max_tokens']} tokens, seed {figures['seed']}.\n",
             "| policy | mean | head minus it |",
             "|---|---|---|",
             f"| **this head** | {_interval(figures['head'])} | |",
