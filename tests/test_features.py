@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from playground.decoding.policies.base import Head
 from playground.errors import PlaygroundError
 from playground.records import Preference
-from playground.training.features import pairs_of, states, unusable
+from playground.training.features import cached_likelihoods, pairs_of, states, unusable
 from playground.training.labels.lanes import GRID, UNIFORM, replies, request_for, uniform
 
 
@@ -46,6 +47,26 @@ def test_a_damaged_cache_file_is_computed_again(tiny, decoded, tmp_path):
     first = states(tiny, decoded[0], "token", tmp_path)
     next(tmp_path.glob("*.safetensors")).write_bytes(b"damaged")
     torch.testing.assert_close(states(tiny, decoded[0], "token", tmp_path), first)
+
+
+def test_a_state_beyond_float16_comes_back_as_it_was_and_others_stay_small(tiny, decoded, tmp_path):
+    trace, _ = decoded
+    logits = tiny.teacher_forced(trace.prompt_ids, trace.token_ids)[1]
+    ordinary, large = torch.ones(2, tiny.hidden_size), torch.ones(2, tiny.hidden_size)
+    large[1, 3] = -70_000.0
+    for name, hidden, stored in (("a", ordinary, torch.float16), ("b", large, torch.float32)):
+        tiny.features = lambda *_, hidden=hidden: hidden
+        tiny.teacher_forced = lambda *_, hidden=hidden: (hidden, logits)
+        for part in ("states", "likelihoods"):
+            folder = tmp_path / name / part
+            for _ in range(2):  # computed, then read from the cache
+                if part == "states":
+                    found = states(tiny, trace, "token", folder)
+                else:
+                    found, _ = cached_likelihoods(tiny, list(trace.prompt_ids), list(trace.token_ids), GRID, folder)
+                assert torch.equal(found, hidden)
+            kept = [load_file(path) for path in folder.glob("*.safetensors")]
+            assert [tensors["hidden"].dtype for tensors in kept if "hidden" in tensors] == [stored]
 
 
 def test_other_tokens_or_another_revision_have_other_files(tiny, decoded, tmp_path):

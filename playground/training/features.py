@@ -62,9 +62,15 @@ def check_model(model: FeatureModel, trace: Trace) -> None:
 
 
 def cached_states(model: FeatureModel, prompt_ids: list[int], ids: list[int], folder: Path) -> Tensor:
-    """The states [T, H] that chose the tokens `ids` after `prompt_ids`, float32 (float16 on disk)."""
+    """The states [T, H] that chose the tokens `ids` after `prompt_ids`, float32 (on disk as `compact` makes them)."""
     key = _key(model, prompt_ids, ids)
-    return cached(folder, key, lambda: {"hidden": model.features(prompt_ids, ids).half()})["hidden"].float()
+    return cached(folder, key, lambda: {"hidden": compact(model.features(prompt_ids, ids))})["hidden"].float()
+
+
+def compact(hidden: Tensor) -> Tensor:
+    """States in float16, or in float32 where one of them is beyond its largest number, 65,504."""
+    half = hidden.half()
+    return half if torch.equal(half.isfinite(), hidden.isfinite()) else hidden.float()
 
 
 def cached_likelihoods(
@@ -73,7 +79,7 @@ def cached_likelihoods(
     """States [T, H] and log P(y_t | τ_k) [T, K] over `grid`, float32; at most one pass makes what is missing of them."""
     key = _key(model, prompt_ids, ids)
     passed = functools.cache(lambda: model.teacher_forced(prompt_ids, ids))
-    hidden = cached(folder, key, lambda: {"hidden": passed()[0].half()})["hidden"].float()
+    hidden = cached(folder, key, lambda: {"hidden": compact(passed()[0])})["hidden"].float()
     likelihood = cached(
         folder,
         f"{key}\nlikelihood {list(grid)}",
