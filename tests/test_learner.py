@@ -46,7 +46,8 @@ def four(hidden: int = 5, temperatures: int = 3) -> Pairs:
 
 
 OPTIONS = [
-    *({"loss": loss, "reference": reference} for loss in LOSSES for reference in ("uniform", "length")),
+    *({"loss": loss} for loss in LOSSES),
+    *({"loss": loss, "reference": "length"} for loss in LOSSES if loss != "joint"),
     *({"strength": "weight"}, {"strength": "margin"}, {"degree": 0.5}, {"smoothing": 0.2}, {"pull": 0.3}),
     *({"token_weights": "sparse"}, {"token_weights": "sparse", "loss": "latent-token", "pull": 0.1, "degree": 1.0}),
 ]

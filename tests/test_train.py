@@ -231,7 +231,16 @@ def test_states_that_are_no_numbers_and_a_fit_that_diverges_are_refused():
         fit(pairs, 4, replace(QUICK, learning_rate=1e30), quiet=True)
 
 
-@pytest.mark.parametrize("changes", [{"loss": "dpo"}, {"smoothing": 0.5}, {"held_out": 1.0}, {"reference": "none"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "dpo"},
+        {"smoothing": 0.5},
+        {"held_out": 1.0},
+        {"reference": "none"},
+        {"reference": "length", "loss": "joint"},
+    ],
+)
 def test_a_recipe_names_what_is_allowed(changes):
     with pytest.raises(PlaygroundError, match="must"):
         Recipe(**changes)

@@ -11,7 +11,8 @@ The language model is frozen. A pair has a chosen reply yc and a rejected reply 
     nll              L = −Σ_{n in c} w_n s_n, s_n of `separate`                 the baseline without a rejected reply
 
     reference  uniform  s_n − s_n of the uniform head, w_n = 1 (or the token's weight)
-               length   s_n itself, the weights of each side divided by the side's number of tokens
+               length   s_n itself, the weights of each side divided by the side's number of tokens; the log K of the two
+                        sides cancel in eq. 10, while eq. 11 is left without a reference; eq. 9's offset is a sum: refused
 
 What eq. 9 reduces to. Its margin adds log P(yc)/P_ref(yc) − log P(yr)/P_ref(yr). With the model frozen these do not depend
 on the head. Where the reference is the same model at the same temperatures they are 0 and eq. 9 *is* eq. 10. Where
@@ -75,7 +76,7 @@ def step_scores(logprobs: Tensor, index: Tensor) -> Tensor:
 def latent_scores(logprobs: Tensor, likelihood: Tensor, reference: str = "uniform") -> Tensor:
     """Equation 11: log Σ_k P(τ_k | h) P(y | τ_k) [N] from log P(τ | h) [N, K] and log P(y | τ) [N, K].
 
-    With the uniform reference, minus the same for the uniform head. Finite while one P(y | τ_k) > 0.
+    With the uniform reference, minus the same for the uniform head; with `length` there is none. Finite while one P(y | τ_k) > 0.
     """
     marginal = torch.logsumexp(logprobs + likelihood, -1)
     if reference == "length":

@@ -27,7 +27,8 @@ class Recipe:
     held_out        share of prompts kept for early stopping; no pair of theirs is trained on
     patience        epochs without a lower held-out loss before the fit ends
     loss            one of lpo.LOSSES
-    reference       uniform: log P + log K for every token; length: means over tokens, no reference
+    reference       uniform: log P + log K for every token; length: means over tokens, where the latent losses have no
+                    reference at all; not with `joint`, whose constant is a sum over tokens
     strength        what "slight" and "much" do to a vote: none, weight, or margin
     degree          weight of the preference-degree loss; 0 is off
     smoothing       measured rate of wrong votes, in [0, .5)
@@ -61,6 +62,10 @@ class Recipe:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise PlaygroundError(f"`{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")
+        if self.loss == "joint" and self.reference == "length":
+            raise PlaygroundError(
+                "`reference` must be uniform with the loss joint: the constant of equation 9 is a sum over tokens, not a mean."
+            )
         if not 0 <= self.smoothing < 0.5:
             raise PlaygroundError(f"`smoothing` must lie between 0 and 0.5 (0.5 not included), got {self.smoothing:g}.")
         if not 0 < self.held_out < 1:

@@ -39,7 +39,12 @@ def add_train_command(subparsers: Any) -> None:
     add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoint is written")
     add("--parent", metavar="NAME", help="go on from this head instead of a uniform one")
     add("--loss", choices=LOSSES, help="eq. 10, eq. 11 per token or per reply, eq. 9, or NLL (default: separate)")
-    add("--reference", choices=REFERENCES, help="uniform head kept for every token, or means over tokens")
+    add(
+        "--reference",
+        choices=REFERENCES,
+        help="the uniform head, for every token (default), or means over tokens: latent losses then have no reference, "
+        "and joint is refused",
+    )
     add("--strength", choices=STRENGTHS, help="what slight and much do to a vote (default: none)")
     add("--degree", type=number(0, 100), help="weight of the preference-degree loss (default: 0)")
     add("--smoothing", type=number(0, 0.499), help="measured rate of wrong votes (default: 0)")
