@@ -17,7 +17,7 @@ from models.tempnet import TempNet
 from playground.errors import PlaygroundError
 from playground.training.predictors import tempnet_card
 from playground.training.predictors.corpus import Text
-from playground.training.predictors.robust import Curves, cached_curves, curves, robust_loss
+from playground.training.predictors.robust import Curves, cached_curves, curves
 from playground.training.predictors.tempnet import (
     Recipe,
     Tokens,
@@ -34,6 +34,13 @@ from tests.tiny_lm import TinyLM
 
 V, H = 60, 8
 CARD = SHIPPED / "tempnet.smollm2-135m.md"
+
+
+def robust_loss(logits: Tensor, labels: Tensor, tau: Tensor, rho: float) -> Tensor:
+    """The equation itself: L [N] in nats for logits [N, V], labels [N] and temperatures [N]; differentiable."""
+    above = logits - logits.gather(-1, labels[:, None])  # [N, V]
+    mean = torch.logsumexp(above / tau[:, None], dim=-1) - math.log(logits.shape[-1])
+    return tau * mean + rho * tau
 
 
 def some(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,7 +13,6 @@ Shapes: N tokens, V vocabulary, G temperatures of the table.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,13 +26,6 @@ NODES = 24
 CHUNK = 64  # tokens whose logits are held at once
 NOTHING = -80.0  # e^−80 counts as nothing, and exp() is ten times slower where it underflows
 _COLUMNS = ("value", "slope", "miss", "top", "length")
-
-
-def robust_loss(logits: Tensor, labels: Tensor, tau: Tensor, rho: float) -> Tensor:
-    """L [N] in nats for logits [N, V], labels [N] and temperatures [N]; differentiable."""
-    above = logits - logits.gather(-1, labels[:, None])  # [N, V]
-    mean = torch.logsumexp(above / tau[:, None], dim=-1) - math.log(logits.shape[-1])
-    return tau * mean + rho * tau
 
 
 @dataclass(frozen=True)
