@@ -28,6 +28,7 @@ from playground.training.lpo import LATENT, MUCH, SLIGHT, UNSTATED, sequence_lik
 from playground.training.pairs import Pairs
 
 Read = Callable[[Trace], tuple[Tensor, Tensor | None]]
+Known = dict[tuple[int, ...], int]  # numbers of a vote's states, by the prompt's tokens
 STRENGTH = {None: UNSTATED, "slight": SLIGHT, "much": MUCH}
 IGNORED = "spans that mark no token (ignored, not dropped)"
 
@@ -55,7 +56,7 @@ class Gathered:
         """Adds the rows of a decided vote; `read` gives a trace's states and likelihoods."""
         marked = self._marked(preference)
         offset = 0.0
-        known: dict[tuple[int, ...], int] = {}  # states of this vote, by prompt
+        known: Known = {}
         for sign, arm in ((1.0, preference.outcome), (-1.0, "b" if preference.outcome == "a" else "a")):
             side = preference.a if arm == "a" else preference.b
             offset += sign * sum(map(_temperature_ratio, side)) / len(side)
@@ -77,14 +78,7 @@ class Gathered:
         offset = torch.tensor(self._offset) if self.loss == "joint" else None
         return Pairs(**joined, prompts=tuple(self._prompts), strength=strength, offset=offset)
 
-    def _add_tokens(
-        self,
-        side: Sequence[Trace],
-        sign: float,
-        read: Read,
-        known: dict[tuple[int, ...], int],
-        weights: Tensor | None,
-    ) -> None:
+    def _add_tokens(self, side: Sequence[Trace], sign: float, read: Read, known: Known, weights: Tensor | None) -> None:
         for trace in side:
             hidden, likelihood = read(trace)
             count = len(trace.steps)
@@ -97,14 +91,7 @@ class Gathered:
                 state = torch.full((count,), self._shared(trace, hidden, known))
             self._rows(state, index, sign, likelihood, weight, torch.ones(count))
 
-    def _add_whole(
-        self,
-        side: Sequence[Trace],
-        sign: float,
-        read: Read,
-        known: dict[tuple[int, ...], int],
-        weights: Tensor | None,
-    ) -> None:
+    def _add_whole(self, side: Sequence[Trace], sign: float, read: Read, known: Known, weights: Tensor | None) -> None:
         """One row for the whole side."""
         found = [read(trace) for trace in (side if self.loss in LATENT else side[:1])]
         state = torch.tensor([self._shared(side[0], found[0][0], known)])
@@ -117,7 +104,7 @@ class Gathered:
             tokens = weight.sum()[None]
         self._rows(state, torch.tensor([-1 if drawn is None else drawn]), sign, likelihood, torch.ones(1), tokens)
 
-    def _shared(self, trace: Trace, hidden: Tensor, known: dict[tuple[int, ...], int]) -> int:
+    def _shared(self, trace: Trace, hidden: Tensor, known: Known) -> int:
         """The number of the prompt's state; both sides of a vote read the same one."""
         if trace.prompt_ids not in known:
             known[trace.prompt_ids] = self._states

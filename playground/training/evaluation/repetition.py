@@ -27,6 +27,7 @@ from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.trace import Trace
 from playground.errors import PlaygroundError
 from playground.training.evaluation.plan import FILTERS, setting
+from playground.training.evaluation.scores import check_begun
 from playground.training.labels.lanes import GRID, replies
 from playground.training.labels.tasks import Task
 
@@ -93,7 +94,7 @@ def run(
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     made_by = {"model": model.name, "revision": model.revision, "precision": model.precision, "seed": seed}
-    _check(out, made_by)
+    check_begun(out, made_by)
     groups = [*under_test(policies, heads), *([Lane(spec, spec)] for spec in (*RIVALS, *FIXED))]
     table = read(out)
     with out.open("a", encoding="utf-8") as file:
@@ -156,16 +157,3 @@ def _reply(trace: Trace, lane: Lane) -> Reply:
 
 def _holds(known: Mapping[str, Reply], lane: Lane) -> bool:
     return lane.label in known and known[lane.label]["checkpoint"] == lane.checkpoint
-
-
-def _check(out: Path, made_by: Mapping[str, Any]) -> None:
-    path = out.with_name(out.name + ".manifest.json")
-    if not path.is_file():
-        path.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
-        return
-    began = json.loads(path.read_text(encoding="utf-8"))
-    differs = next((key for key, value in made_by.items() if began.get(key) != value), None)
-    if differs is not None:
-        raise PlaygroundError(
-            f"{out} was begun with another {differs} ({began.get(differs)}, now {made_by[differs]}); name another folder."
-        )

@@ -40,7 +40,9 @@ def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SE
     Raises PlaygroundError where `out` was begun with another model, seed or plan.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    _check(out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision})
+    check_begun(
+        out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision}
+    )
     _cut(replies_file(out), _cut(out))
     known, _ = read(out)
     measured = sorted(plan.measured(tasks), key=lambda task: hashlib.sha256(task.id.encode()).digest())
@@ -109,7 +111,8 @@ def manifest(plan: Plan, seed: int) -> dict[str, Any]:
     }
 
 
-def _check(out: Path, made_by: Mapping[str, Any]) -> None:
+def check_begun(out: Path, made_by: Mapping[str, Any]) -> None:
+    """Writes down what makes the table `out`; raises PlaygroundError where it was begun with something else."""
     path = manifest_file(out)
     if not path.is_file():
         path.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
@@ -119,7 +122,7 @@ def _check(out: Path, made_by: Mapping[str, Any]) -> None:
     if differs is not None:
         raise PlaygroundError(
             f"{out} was begun with another {differs} ({_short(began.get(differs))}, now {_short(made_by[differs])}); "
-            "name another file."
+            "name another place."
         )
 
 
