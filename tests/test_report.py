@@ -48,6 +48,14 @@ def test_the_points_of_a_difference_are_the_figures_and_coloured_by_their_interv
     assert points["marker"]["color"] == [charts.HEAD, charts.INK]
 
 
+def test_a_difference_of_one_cluster_has_no_interval_and_wins_nothing():
+    alone, equal = row("T 0", "fixed", 0.2, figure(0.3, None)), row("T 1", "fixed", 0.45, figure(0.05, 0.0))
+    (points,) = charts.differences({"policies": [HEAD, alone, equal]}, ["T 0", "T 1"])["data"]
+    assert points["marker"]["color"] == [charts.INK, charts.HEAD]
+    assert points["marker"]["symbol"] == ["circle-open", "circle"]
+    assert ["won" in line for line in table([alone, equal], ["x", "y"]).split("<tr")[2:]] == [False, True]
+
+
 def test_win_bars_start_at_one_half():
     (bars,) = charts.wins({"policies": [HEAD, SURE]}, ["T 0"])["data"]
     assert bars["base"] == 0.5

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from playground.training.evaluation.statistics import difference, estimate, mean_of_strata, quantile
+from playground.training.evaluation.statistics import above, difference, estimate, mean_of_strata, quantile
 
 
 def test_one_stratum_is_the_plain_interval():
@@ -36,6 +36,15 @@ def test_a_stratum_of_one_cluster_has_no_interval_and_a_certain_one_no_width():
     assert mean_of_strata([[1.0, 2.0], [3.0]]).half == math.inf
     assert mean_of_strata([[1.0, 1.0], [3.0, 3.0]]).half == 0
     assert difference([1.5, 2.5, 9.5], [1.0, 2.0, 9.0]).half == pytest.approx(0)
+
+
+def test_an_interval_lies_above_a_bound_only_where_there_is_one():
+    equal, alone = mean_of_strata([[0.25, 0.25]]), mean_of_strata([[0.25, 0.25], [9.0]])
+    assert (equal.half, equal.count) == (0, 2)
+    assert above(vars(equal))
+    assert not above(vars(equal), 0.25)
+    assert not above(vars(alone))
+    assert not above({**vars(alone), "half": None})
 
 
 def test_quantiles_between_two_entries_are_the_wider_ones():

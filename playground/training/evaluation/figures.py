@@ -19,7 +19,7 @@ from playground.training.evaluation import opponents
 from playground.training.evaluation.folds import Fold, Logprobs
 from playground.training.evaluation.opponents import Item, Policy
 from playground.training.evaluation.plan import HEAD_FILTERS, MARGIN, Plan, setting
-from playground.training.evaluation.statistics import Estimate, mean_of_strata
+from playground.training.evaluation.statistics import Estimate, above, mean_of_strata
 from playground.training.reliability import reliability
 
 HEAD, ROUTER = "head", "keyword router"
@@ -92,12 +92,10 @@ def verdict(figures: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     rows = {row["name"]: row for row in figures["policies"]}
 
     def beaten(name: str) -> bool:
-        gain = rows[name]["head_minus"]
-        return gain["half"] is not None and gain["mean"] - gain["half"] > 0
+        return above(rows[name]["head_minus"])
 
     plain = [label(name) for name in plan.plain]
     hardest = max(plain, key=lambda name: rows[name]["score"]["mean"])
-    gain = rows[ROUTER]["head_minus"]
     better = [row["name"] for row in figures["policies"] if row["score"]["mean"] > rows[HEAD]["score"]["mean"]]
     return {
         "best_fixed": hardest,
@@ -105,7 +103,7 @@ def verdict(figures: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         "beats_shuffled": beaten("shuffled prompts"),
         "scores_higher_than_the_head": better,
         "better_than_router": beaten(ROUTER),
-        "not_worse_than_router": gain["half"] is not None and gain["mean"] - gain["half"] > -MARGIN,
+        "not_worse_than_router": above(rows[ROUTER]["head_minus"], -MARGIN),
     }
 
 

@@ -13,6 +13,7 @@ from playground.training.evaluation.repetition import PLAIN, RIVALS, controls
 from playground.training.evaluation.repetition_card import interval
 from playground.training.evaluation.repetition_figures import COHERENCE
 from playground.training.evaluation.report import Page
+from playground.training.evaluation.statistics import above
 from playground.training.labels.lanes import GRID
 
 HOW = (
@@ -104,9 +105,9 @@ def _overview(result: Mapping[str, Any]) -> str:
 
 def side(value: Mapping[str, Any], of: str = "fixed settings") -> str:
     """On which side of the frontier a distance with this interval lies."""
-    if value["half"] is not None and value["mean"] - value["half"] > 0:
+    if above(value):
         return f"beyond the frontier of {of}"
-    if value["half"] is not None and value["mean"] + value["half"] < 0:
+    if above({**value, "mean": -value["mean"]}):
         return f"inside the frontier of {of}"
     return f"not to be told from the frontier of {of}"
 

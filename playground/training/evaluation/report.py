@@ -11,6 +11,7 @@ from typing import Any
 
 from playground.training.evaluation import report_charts as charts
 from playground.training.evaluation.plan import MARGIN
+from playground.training.evaluation.statistics import above
 
 STATIC = Path(__file__).resolve().parents[3] / "static"
 DETECTION = (
@@ -81,6 +82,10 @@ CROSSING = (
     "Bands: 95 % t intervals over clusters. Levels: what the head, the keyword router, the per-family oracle and the head's "
     "own temperatures on the wrong prompts reach on the mean. Below: the temperatures that the head chose."
 )
+DIFFERENCE = (
+    "Paired by task; 95 % t intervals over clusters. An interval of width 0 says that these clusters are equal, not that others "
+    "would be; an open mark has no interval, since there is one cluster."
+)
 RELIABLE = (
     "Two candidates at two temperatures, one of which scored higher: how sure the head was of the one it preferred, against "
     "how often that one won. This is about preferences; the sampling temperature it picks calibrates no model's probabilities."
@@ -92,7 +97,7 @@ def _group(page: Page, name: str, group: Mapping[str, Any], grid: Sequence[float
     page.add("h2", name.capitalize())
     page.raw(_verdict(group))
     page.chart("Score against the fixed temperature", charts.crossing(group, grid), CROSSING)
-    page.chart("The difference", charts.differences(group, main), "Paired by task; 95 % t intervals over clusters.")
+    page.chart("The difference", charts.differences(group, main), DIFFERENCE)
     page.chart(
         "Win rate", charts.wins(group, main), "Candidate against candidate on the same task, strata weighing the same."
     )
@@ -132,7 +137,7 @@ def table(rows: Sequence[Mapping[str, Any]], strata: Sequence[str]) -> str:
     lines = [f"<tr>{head}</tr>"]
     for row in rows:
         gain = row.get("head_minus")
-        won = gain is not None and gain["half"] is not None and gain["mean"] - gain["half"] > 0
+        won = gain is not None and above(gain)
         cells = [
             f"<td>{html.escape(row['name'])}</td>",
             f"<td>{row['score']['mean']:.3f}</td>",

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from playground.training.evaluation.statistics import above
+
 Chart = dict[str, Any]
 INK = "#84878f"
 LINES = "rgba(132, 135, 143, 0.22)"
@@ -218,7 +220,11 @@ def _levels(rows: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any
         "x": [value["mean"] for value in values],
         "error_x": {"array": [value["half"] or 0 for value in values], "thickness": 2, "width": 4, "color": INK},
         "mode": "markers",
-        "marker": {"size": 9, "color": [HEAD if v["mean"] - (v["half"] or 0) > 0 else INK for v in values]},
+        "marker": {
+            "size": 9,
+            "color": [HEAD if above(value) else INK for value in values],
+            "symbol": ["circle-open" if value["half"] is None else "circle" for value in values],
+        },
         "hovertemplate": "%{y}: %{x:+.3f}<extra></extra>",
     }
     return {"data": [data], "layout": layout(60 + 26 * len(rows), xaxis=axis, yaxis=_top_down(), showlegend=False)}

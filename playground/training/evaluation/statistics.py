@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 # 97.5 % quantiles of Student's t by degrees of freedom; between two entries the smaller one (the wider interval) holds.
 T_QUANTILES = {
@@ -36,6 +37,11 @@ def difference(a: Sequence[float], b: Sequence[float]) -> Estimate:
     return estimate([x - y for x, y in zip(a, b, strict=True)])
 
 
+def above(value: Mapping[str, Any], bound: float = 0.0) -> bool:
+    """Whether a figure's interval lies above `bound`; never where it has none (`half` None: some stratum has one cluster)."""
+    return value["half"] is not None and value["mean"] - value["half"] > bound
+
+
 def quantile(freedom: float) -> float:
     """The 97.5 % quantile of Student's t, taken at the next smaller tabulated number of degrees of freedom; at least 1."""
     whole = freedom + 1e-9  # 7 degrees that rounding made 6.999… are 7
@@ -48,8 +54,9 @@ def mean_of_strata(strata: Sequence[Sequence[float]]) -> Estimate:
         mean = (1/S) Σ m_s        v_s = s_s² / (S² n_s)        half = t(df) √(Σ v_s)        df = (Σ v_s)² / Σ [v_s² / (n_s − 1)]
 
     m_s, s_s and n_s are the mean, the standard deviation and the number of the clusters of stratum s; df is Welch's and
-    Satterthwaite's, rounded down to the table. The half-width is infinite where a stratum has a single cluster; `count`
-    is the number of clusters.
+    Satterthwaite's, rounded down to the table. The half-width is infinite where a stratum has a single cluster. It is 0
+    where the clusters of every stratum are equal: that is no spread among them, not certainty about others. `count` is the
+    number of clusters.
     """
     count, share = sum(map(len, strata)), len(strata)
     mean = fmean(fmean(values) for values in strata)
