@@ -6,17 +6,20 @@ import json
 import re
 import shlex
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from models.checkpoints import SHIPPED
+from models.checkpoints import SHIPPED, read
 from models.language_model import LanguageModel
 from playground import parts as parts_module
 from playground.__main__ import parser
 from playground.config import Settings
 from playground.gallery import load_gallery
 from playground.parts import Parts, Request, load_parts
+from playground.training.predictors import auto_deco_card, difficulty_card, tempnet_card, tuned_lens_card
 
 NAMES = ("adaptive-token.smollm2-135m", "adaptive-sequence.smollm2-135m")
 
@@ -64,3 +67,19 @@ def test_every_command_of_a_card_is_one_that_this_version_has(path: Path) -> Non
             parser().parse_args(command)
         except SystemExit:
             pytest.fail(shlex.join(command))
+
+
+@pytest.mark.parametrize(
+    ("kind", "card"),
+    [
+        ("tuned-lens", tuned_lens_card),
+        ("difficulty-probe", difficulty_card),
+        ("tempnet", tempnet_card),
+        ("auto-deco", auto_deco_card),
+    ],
+)
+def test_the_card_of_a_predictor_is_its_meta_and_no_other_models_size(kind: str, card: ModuleType) -> None:
+    head = read(SHIPPED, f"{kind}.smollm2-135m")
+    assert card.text(head.name, head.meta) == head.card
+    elsewhere = replace(head.meta, base=replace(head.meta.base, model="another"))
+    assert not re.search("135 ?(m|million)", card.text("head", elsewhere).replace(head.meta.command, ""), re.IGNORECASE)

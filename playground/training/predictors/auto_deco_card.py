@@ -108,9 +108,7 @@ def _conclusion(held: Mapping[str, Any], meta: Meta, own: bool) -> list[str]:
         limit = "and on replies drawn at T the loss has its optimum at T: these heads know little but how the replies were drawn."
     else:
         texts = "human text"
-        limit = (
-            "and the model has 135 million parameters." if meta.base.hidden_size == 576 else "one model, English text."
-        )
+        limit = "one model, English text."
     return [
         f"The loss asks how well the tempered, masked distribution predicts {texts}; per text:\n",
         *verdicts,

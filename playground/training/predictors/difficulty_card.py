@@ -95,5 +95,5 @@ def _conclusion(found: Mapping[str, Any]) -> list[str]:
         *lines,
         "- The labels are of one-sentence questions of fact in a few templates; on other prompts the class is a guess.",
         "- Whether the presets help was not measured: their instructions are meant for models that follow them.",
-        "- The model has 135 million parameters, the prompts are few, and there is one training seed.",
+        "- One model, few prompts, and one training seed.",
     ]

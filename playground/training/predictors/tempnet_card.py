@@ -61,9 +61,7 @@ def text(name: str, meta: Meta) -> str:
         "## Limits\n",
         "- An equal entropy at every token is what the loss asks for; nothing here says that a reader prefers such replies.",
         "- `target-entropy` does the same exactly and costs a few softmaxes; the network shows how well it can be predicted.",
-        "- One training seed, one model of 135 million parameters, English text."
-        if meta.base.hidden_size == 576
-        else "",
+        "- One training seed, one model, English text.",
     ]
     return "\n".join(parts).rstrip() + "\n"
 

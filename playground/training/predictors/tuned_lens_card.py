@@ -11,8 +11,8 @@ LIMITS = """## Limits
 
 - The KL is measured on reference text, where each token follows a correct past. While decoding, what the small model wrote
   is read by both models; nothing verifies it.
-- The model has 135 million parameters, of which the embedding, read by either model, is a fifth; a family of two models
-  saves more. The figures say nothing about larger ones.
+- The embedding is read by either model, so a family of two models saves more. The figures are of one model and say nothing
+  about larger ones.
 - The first layers' cache is computed twice, once for each model, although it is the same: the figures count two models."""
 
 
