@@ -7,10 +7,11 @@ revision is read at its newest commit, which is then the one that every file is 
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from models.checkpoints import Checkpoint
+from models.checkpoints import Checkpoint, Meta
 from models.errors import ModelError
 
 ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\w[\w./-]*))?")
-HEAD_FILES = ["*.safetensors", "*.json", "*.md"]
+DESCRIPTIONS = ["*.json", "*.md"]
+HEAD_FILES = ["*.safetensors", *DESCRIPTIONS]
 FETCHED_MOST = 1_000_000_000
 
 
@@ -77,6 +79,7 @@ def _newest(repository: str, revision: str | None) -> str | None:
 def push(heads: Sequence[Checkpoint], to: str, private: bool = False) -> str:
     """Uploads heads with their cards to the repository `to`, made where there is none; returns `to@commit`.
 
+    Heads that it holds already stay, in its README too; one of the same name is replaced.
     The token is that of the login (`hf auth login`) or of HF_TOKEN. Raises ModelError with one sentence.
     """
     repository, revision = _parts(to)
@@ -88,17 +91,38 @@ def push(heads: Sequence[Checkpoint], to: str, private: bool = False) -> str:
             "There is no Hugging Face token here; log in with `hf auth login` or set HF_TOKEN, and push again."
         )
     with _in_one_sentence(repository, None), tempfile.TemporaryDirectory() as scratch:
+        there = {head.name: head for head in _described(repository)}
+        every = sorted((there | {head.name: head for head in heads}).values(), key=lambda head: head.name)
         for head in heads:
             for suffix in (".safetensors", ".json"):
                 source = head.folder / f"{head.name}{suffix}"
                 (Path(scratch) / source.name).write_bytes(source.read_bytes())
             (Path(scratch) / f"{head.name}.md").write_text(head.card, encoding="utf-8")
-        (Path(scratch) / "README.md").write_text(card(heads, repository), encoding="utf-8")
+        (Path(scratch) / "README.md").write_text(card(every, repository), encoding="utf-8")
         api = HfApi(token=token)
         api.create_repo(repository, private=private or None, exist_ok=True)
         names = ", ".join(head.name for head in heads)
         done = api.upload_folder(repo_id=repository, folder_path=scratch, commit_message=f"Heads: {names}")
         return f"{repository}@{done.oid}"
+
+
+def _described(repository: str) -> list[Checkpoint]:
+    """The heads that a repository holds, by their descriptions alone; none where there is no repository yet."""
+    try:
+        info = HfApi().model_info(repository)
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        return []
+    files = {file.rfilename for file in info.siblings or ()}
+    place = snapshot_download(
+        repository, revision=info.sha, allow_patterns=DESCRIPTIONS, ignore_patterns=["*/*"], tqdm_class=_Quiet
+    )
+    found = []
+    for path in Path(place).glob("*.json"):
+        if f"{path.stem}.safetensors" in files:
+            with suppress(KeyError, TypeError, ValueError):  # no description of a head
+                record = json.loads(path.read_text(encoding="utf-8"))
+                found.append(Checkpoint(path.stem, path.parent, Meta.from_record(record), record["weights_sha256"]))
+    return found
 
 
 def card(heads: Sequence[Checkpoint], repository: str) -> str:

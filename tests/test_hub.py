@@ -76,6 +76,21 @@ def test_what_is_pushed_comes_back_at_its_revision(hub: Hub, tmp_path: Path) -> 
     assert offline.stdout.strip() == str(folder)
 
 
+def test_the_readme_keeps_the_heads_of_earlier_pushes(hub: Hub, tmp_path: Path) -> None:
+    for name, text in (("head-1", "First."), ("head-2", "Second."), ("head-1", "First, trained again.")):
+        save(tmp_path / "own", name, decoder(), META, f"# {name}\n\n{text}\n")
+        done = push(tmp_path, hub.endpoint, tmp_path / "own", "--head", name, HF_TOKEN=hub.token)
+        assert done.returncode == 0, done.stderr
+        hub.commit("org/heads", {"config.json": b"{}", "config.safetensors": b"x", "broken.json": b"{"})
+    _, files = hub.at("org/heads", "main") or ("", {})
+    readme = files["README.md"].decode()
+    assert [
+        readme.count(text) for text in ("# head-1\n", "# head-2\n", "First.", "First, trained again.", "Second.")
+    ] == [*(1, 1, 0, 1, 1)]
+    assert readme.count("python -m playground generate") == 2
+    assert "config" not in readme
+
+
 def test_a_model_decodes_with_a_head_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     folder = second_model(tmp_path / "model")
     model = load_language_model(str(folder), precision="float32")
