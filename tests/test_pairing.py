@@ -35,6 +35,13 @@ def test_no_more_pairs_than_wanted_and_the_rest_is_counted():
     assert counts == {"pairs": 2, "dropped: more than wanted": 4}
 
 
+def test_meetings_are_drawn_before_the_scores_are_seen_so_one_lucky_reply_teaches_little():
+    lucky, even = candidates(1, *[0] * 19), candidates(*[i % 2 for i in range(20)])
+    made = [sum(met(found, "every", 19, seed)[1]["pairs"] for seed in range(100)) for found in (lucky, even)]
+    expected = [100 * 19 * 19 / 190, 100 * 19 * 100 / 190]  # the share of all 190 meetings that decide something
+    assert made == pytest.approx(expected, rel=0.2)
+
+
 def test_equal_temperatures_are_dropped_and_counted_but_not_where_every_token_drew_its_own():
     assert met(candidates(1, 2, temperatures=[0.4, 0.4]), "every", 9) == ([], {"dropped: equal temperature": 1})
     assert met(candidates(1, 2, temperatures=[None, None]), "ranked", 1)[0] == [(2, 1)]

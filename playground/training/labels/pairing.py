@@ -2,9 +2,11 @@
 
 ranked   the k-th best against the k-th worst, k = 1 … pairs (the paper: best against worst). Equal scores stand in a
          random order, so that neither the cold nor the hot ones are favoured where an answer is only right or wrong.
-every    all pairs with different scores and different temperatures, at most `pairs` of them, drawn by lot. Hot
-         temperatures have both the best and the worst replies (variance), so the extremes say little about a
-         temperature; the share of all its comparisons that a temperature wins says what its mean reply is worth.
+every    `pairs` meetings of two candidates with different temperatures, drawn by lot before anyone looks at the scores;
+         those that end equal are then left out. Hot temperatures have both the best and the worst replies (variance),
+         so the extremes say little about a temperature; the share of its comparisons that it wins says what its mean
+         reply is worth. Were `pairs` drawn from the decided ones, a prompt with one lucky reply in twenty would teach as
+         much as one that the temperature decides, and the lucky reply is a hot one (LOG.md, 2026-11-22).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from playground.decoding.trace import Trace
 from playground.records import Preference
 
 PAIRINGS = ("ranked", "every")
+EQUAL = "equal temperature"
 Comparable = Callable[["Candidate", "Candidate"], bool]
 
 
@@ -40,14 +43,14 @@ def pairs_of(
 ) -> Iterator[tuple[Candidate, Candidate]]:
     """(winner, loser); `counts` gets the pairs and, by reason, those dropped. `refused` may name a further reason."""
     met = _ranked(candidates, pairs, random) if pairing == "ranked" else _every(candidates, random)
-    kept = 0
+    drawn = 0
     for winner, loser in met:
         reason = _reason(winner, loser) or refused(winner, loser)
-        if reason is None and kept == pairs:
-            reason = "more than wanted"
+        if reason != EQUAL:
+            reason = reason if drawn < pairs else "more than wanted"
+            drawn += 1
         counts[f"dropped: {reason}" if reason else "pairs"] += 1
         if reason is None:
-            kept += 1
             yield winner, loser
 
 
@@ -86,5 +89,5 @@ def _every(candidates: Sequence[Candidate], random: Random) -> list[tuple[Candid
 
 def _reason(winner: Candidate, loser: Candidate) -> str | None:
     if winner.temperature is not None and winner.temperature == loser.temperature:
-        return "equal temperature"
+        return EQUAL
     return "equal reward" if winner.score == loser.score else None

@@ -37,10 +37,14 @@ def add_sample_command(subparsers: Any) -> None:
     add(
         "--pairing",
         choices=PAIRINGS,
-        help="ranked: the k-th best against the k-th worst (default with --prompts); every: all candidates with "
-        "different scores and temperatures (default with --suite)",
+        help="ranked: the k-th best against the k-th worst (default with --prompts); every: candidates of different "
+        "temperatures that meet by lot (default with --suite)",
     )
-    add("--pairs", type=whole(1), help="at most this many pairs for every prompt (default 1; with --suite 16)")
+    add(
+        "--pairs",
+        type=whole(1),
+        help="meetings for every prompt; pairs are those that do not end equal (default 1; with --suite 64)",
+    )
     add("--level", choices=("token", "sequence"), help="who draws a temperature (default token; a suite: sequence)")
     add("--split", default="train", choices=("train", "dev", "test", "all"), help="(all: only with --suite)")
     add("--limit", type=whole(1), help="at most this many prompts, evenly spread")

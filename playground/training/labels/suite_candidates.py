@@ -40,7 +40,7 @@ def run(
     out: Path,
     each: int = 4,
     sets: int = 2,
-    pairs: int = 16,
+    pairs: int = 64,
     pairing: str = "every",
     seed: int = 0,
 ) -> Mapping[str, int]:
