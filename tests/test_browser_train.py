@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page
 
 from playground.config import Settings
-from playground.ui import operators, train
+from playground.ui import operators, training_handlers
 from tests.serving import served
 from tests.voted import add_votes, tiny_parts
 
@@ -32,7 +32,7 @@ def shots(tmp_path: Path) -> Path:
 def test_votes_become_a_head_that_is_compared_with_its_parent_and_promoted(
     page: Page, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "COMMAND", CHILD)
+    monkeypatch.setattr(training_handlers, "COMMAND", CHILD)
     parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
     add_votes(parts, 14)
     add_votes(parts, 2, blind=False)

@@ -16,10 +16,11 @@ from playground.config import Settings
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.training.jobs import Jobs
-from playground.ui import train
+from playground.ui import training_handlers
 from playground.ui.arms import pairs
-from playground.ui.train import Train, charts_of, parent_spec
+from playground.ui.train import charts_of
 from playground.ui.training_charts import drawn_chart, ratio
+from playground.ui.training_handlers import Train, parent_spec
 from playground.ui.training_view import made, view
 from tests.serving import served
 from tests.test_shelf import put
@@ -95,7 +96,7 @@ def test_only_listed_data_can_be_chosen(tab: Train, tmp_path: Path) -> None:
     ):
         with pytest.raises(PlaygroundError, match="Choose votes"):
             tab.count(chosen, False, HERE)
-    assert tab._data(["sampled.jsonl"], True)["files"] == [str(tab.preferences / "sampled.jsonl")]
+    assert tab.data(["sampled.jsonl"], True)["files"] == [str(tab.preferences / "sampled.jsonl")]
 
 
 def test_from_votes_to_a_head_in_the_arena_and_out_again(tab: Train) -> None:
@@ -197,7 +198,7 @@ def test_private_events_called_through_a_proxy_start_and_show_nothing(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:
     """`api_visibility` is no access control: anybody can call an event by its number."""
-    monkeypatch.setattr(train, "COMMAND", ("false",))
+    monkeypatch.setattr(training_handlers, "COMMAND", ("false",))
     parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
     add_votes(parts, 1)
     put(settings.trained_heads, "head", base=parts.shelf.base)
