@@ -84,9 +84,8 @@ def test_the_readme_keeps_the_heads_of_earlier_pushes(hub: Hub, tmp_path: Path) 
         hub.commit("org/heads", {"config.json": b"{}", "config.safetensors": b"x", "broken.json": b"{"})
     _, files = hub.at("org/heads", "main") or ("", {})
     readme = files["README.md"].decode()
-    assert [
-        readme.count(text) for text in ("# head-1\n", "# head-2\n", "First.", "First, trained again.", "Second.")
-    ] == [*(1, 1, 0, 1, 1)]
+    counts = {"# head-1\n": 1, "# head-2\n": 1, "First.": 0, "First, trained again.": 1, "Second.": 1}
+    assert {text: readme.count(text) for text in counts} == counts
     assert readme.count("python -m playground generate") == 2
     assert "config" not in readme
 
