@@ -187,7 +187,7 @@ def invented(monkeypatch):
     """The invented suite in the place of the real ones."""
     for module, name, value in (
         (evaluate, "plan_of", lambda suite: PLAN),
-        (evaluate, "PLANS", (PLAN,)),
+        (evaluate, "SUITES", ("minimal-pairs",)),  # a suite that needs no folder
         (evaluate, "commit", lambda: "abc"),
         (evaluate, "tasks_of", lambda suite, data=None: tuple(TASKS)),
         (evaluate, "recipe_for", lambda level: evaluate.Recipe(beta=1.0, learning_rate=1e-2, epochs=3)),

@@ -125,6 +125,6 @@ def test_the_plan_has_the_opponents_that_the_issue_names():
     assert len(plan.filtered) == 24
     assert "fixed:temperature=1.2,min_p=0.1" in plan.settings
     assert "fixed:temperature=0.7" in plan.settings  # the hand table's
-    assert json.loads(json.dumps(scores.manifest(plan, 0)))["samples"] == {"grounded": [4, 2], "varied": [1, 1]}
+    assert json.loads(json.dumps(scores.manifest(plan, 0)))["samples"] == {"grounded": [4, 2], "varied": [2, 1]}
     with pytest.raises(PlaygroundError, match="grounded-or-varied"):
         plan_of("grounded")

@@ -126,7 +126,7 @@ def test_a_training_goes_on_from_a_head_and_names_it_as_its_parent(parts: Parts)
 @pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(parts: Parts) -> None:
     add_votes(parts, 24, tokens=24)
-    whole, _ = here(parts, **{**TRAIN, "name": "whole"})
+    whole = job(parts, **{**TRAIN, "name": "whole"}).wait(120)  # in a child too: threads may differ from this process's
     folder = parts.settings.trained_heads
     broken = job(parts, **{**TRAIN, "name": "broken"})
     while broken.running and not any(event["event"] == "epoch" for event in broken.events):

@@ -9,7 +9,7 @@ import copy
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models.adaptive_decoder import AdaptiveDecoder
 from playground.errors import PlaygroundError
+from playground.training import pooling
 from playground.training.epochs import Epoch, Run, accuracy, epochs, held_out
 from playground.training.learner import Learner
 from playground.training.pairs import Pairs
@@ -31,6 +32,8 @@ SCALES = tuple(10 ** (i / 20) for i in range(-20, 21))  # what logits may be div
 @dataclass(frozen=True)
 class Fit:
     """The fitted head, the epoch it was taken from, the loss curve, and held-out loss, accuracy and calibration.
+
+    held_out_loss  the preference loss, also where pairs were pooled and the curve is the divergence from their rows
 
     reliability    bins of the predicted winner's probability (training/reliability.py)
     logit_scale    what the head's logits were divided by to fit the held-out pairs; 1 where not asked for
@@ -84,6 +87,9 @@ def fit(
     _check(pairs)
     train_numbers, held_numbers = split_by_prompt(pairs, recipe.held_out, recipe.seed)
     train, held = pairs.subset(train_numbers), pairs.subset(held_numbers)
+    if recipe.pool == "family":
+        known = pooling.rows(train, temperatures, recipe)
+        train, held = pooling.with_targets(train, known), pooling.with_targets(held, known)
     with torch.random.fork_rng(devices=[]):
         learner = _learner(train, temperatures, recipe, start)
         run = Run(learner, recipe, resume)
@@ -91,13 +97,13 @@ def fit(
     run.best.restore()
     decoder = learner.decoder
     scale = _calibrate(learner, held, recipe) if recipe.calibrate == "temperature" else 1.0
-    loss, margin = held_out(learner, held, recipe)
+    loss, margin = held_out(learner, replace(held, target=None), recipe)
     confidence = torch.sigmoid(recipe.beta * margin)
     return Fit(
         decoder.eval(),
         run.best.epoch,
         tuple((epoch.train_loss, epoch.held_out_loss) for epoch in run.log),
-        loss if recipe.calibrate == "temperature" else run.best.loss,
+        loss,
         accuracy(margin),
         calibration_error(confidence),
         len(train_numbers),

@@ -40,6 +40,7 @@ class Gathered:
         self.level, self.loss, self.grid, self.spans = level, loss, grid, spans
         self.dropped: dict[str, int] = {}
         self._prompts: list[str] = []
+        self._families: list[str | None] = []
         self._columns: dict[str, list[Tensor]] = {}
         self._strength: list[int] = []
         self._offset: list[float] = []
@@ -66,6 +67,7 @@ class Gathered:
             else:
                 self._add_whole(side, sign, read, known, weights)
         self._prompts.append(preference.prompt)
+        self._families.append(preference.family)
         self._strength.append(STRENGTH[preference.strength])
         self._offset.append(offset)
 
@@ -76,7 +78,8 @@ class Gathered:
             del joined["state"]  # row n reads state n
         strength = torch.tensor(self._strength) if any(self._strength) else None
         offset = torch.tensor(self._offset) if self.loss == "joint" else None
-        return Pairs(**joined, prompts=tuple(self._prompts), strength=strength, offset=offset)
+        family = tuple(self._families)
+        return Pairs(**joined, prompts=tuple(self._prompts), strength=strength, offset=offset, family=family)
 
     def _add_tokens(self, side: Sequence[Trace], sign: float, read: Read, known: Known, weights: Tensor | None) -> None:
         for trace in side:

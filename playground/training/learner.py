@@ -9,6 +9,7 @@ from torch.nn.functional import softplus
 from models.adaptive_decoder import AdaptiveDecoder
 from playground.training import lpo
 from playground.training.pairs import Pairs
+from playground.training.pooling import target_losses
 from playground.training.recipe import Recipe
 
 MASK_PULL = 1e-3  # weight of the mean mask, so that tokens that say nothing go to 0
@@ -33,6 +34,8 @@ class Learner(nn.Module):
     def losses(self, pairs: Pairs, recipe: Recipe) -> tuple[Tensor, Tensor]:
         """The preference losses [P], and what is to be minimised [P]: these with weights, pulls and degrees.
 
+        Of a pair with a target both are the divergence from it.
+
         Both are means over pairs once `.mean()` is taken, with nothing shared between pairs: four batches of one pair
         accumulated are one batch of four.
         """
@@ -45,10 +48,14 @@ class Learner(nn.Module):
         if recipe.loss == "nll":
             loss = -self._margins(logprobs, pairs, recipe, weight * (pairs.sign > 0))
         else:
-            delta = _by_strength(pairs, lpo.STRENGTH_MARGINS, logprobs) if recipe.strength == "margin" else 0.0
+            delta = (
+                lpo.by_strength(lpo.STRENGTH_MARGINS, pairs.strengths).to(logprobs)
+                if recipe.strength == "margin"
+                else 0.0
+            )
             loss = lpo.preference_losses(margin, recipe.beta, recipe.smoothing, delta)
         if recipe.strength == "weight":
-            loss = loss * _by_strength(pairs, lpo.STRENGTH_WEIGHTS, logprobs)
+            loss = loss * lpo.by_strength(lpo.STRENGTH_WEIGHTS, pairs.strengths).to(logprobs)
         whole = loss
         if recipe.pull:
             whole = whole + recipe.pull * _pair_means(lpo.row_pull(logprobs), pairs)
@@ -58,6 +65,9 @@ class Learner(nn.Module):
             slope, threshold = softplus(self.degree[0]), self.degree[1]
             degrees = lpo.degree_losses(margin, recipe.beta, slope, threshold, pairs.strengths)
             whole = whole + recipe.degree * degrees
+        if pairs.target is not None:
+            has, pooled = target_losses(logprobs, pairs)
+            loss, whole = torch.where(has, pooled, loss), torch.where(has, pooled, whole)
         return loss, whole
 
     def margins(self, pairs: Pairs, recipe: Recipe) -> Tensor:
@@ -80,10 +90,6 @@ class Learner(nn.Module):
             )
         margin = lpo.margins(scores * weight, pairs.pair, pairs.sign.to(scores.dtype), len(pairs))
         return margin if pairs.offset is None else margin + pairs.offset.to(margin.dtype)
-
-
-def _by_strength(pairs: Pairs, values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype)[pairs.strengths]
 
 
 def _pair_means(values: Tensor, pairs: Pairs) -> Tensor:

@@ -129,6 +129,11 @@ def preference_losses(margin: Tensor, beta: float, smoothing: float = 0.0, delta
     return (1 - smoothing) * softplus(-logit) + smoothing * softplus(logit)
 
 
+def by_strength(values: tuple[float, ...], strengths: Tensor) -> Tensor:
+    """The value of each vote's strength, [P] from the strengths [P]."""
+    return torch.tensor(values, dtype=torch.float64)[strengths]
+
+
 def degree_losses(margin: Tensor, beta: float, slope: Tensor, threshold: Tensor, strength: Tensor) -> Tensor:
     """Cross-entropy [P] of "much" against "slight" under P(much) = σ(slope · β m − threshold); 0 where unstated."""
     logit = slope * beta * margin - threshold

@@ -25,6 +25,8 @@ class Pairs:
     tokens       [N] how many tokens a row stands for, for length normalisation; None: 1
     strength     [P] UNSTATED, SLIGHT or MUCH; None: unstated
     offset       [P] what equation 9 adds to the margin; None: 0
+    family       the family of each pair's prompt; None: nothing is known of any
+    target       [P, K] log-probabilities that the head shall give each pair's states (pooling.py); None: the pairs themselves teach
     """
 
     hidden: Tensor
@@ -38,6 +40,8 @@ class Pairs:
     tokens: Tensor | None = None
     strength: Tensor | None = None
     offset: Tensor | None = None
+    family: tuple[str | None, ...] | None = None
+    target: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -59,6 +63,11 @@ class Pairs:
     @property
     def strengths(self) -> Tensor:
         return torch.full((len(self),), UNSTATED) if self.strength is None else self.strength
+
+    @property
+    def families(self) -> tuple[str | None, ...]:
+        """[P] the family of each pair's prompt."""
+        return (None,) * len(self) if self.family is None else self.family
 
     @property
     def side(self) -> Tensor:
@@ -88,4 +97,6 @@ class Pairs:
             rows(self.tokens),
             None if self.strength is None else self.strength[wanted],
             None if self.offset is None else self.offset[wanted],
+            None if self.family is None else tuple(self.family[i] for i in keep),
+            None if self.target is None else self.target[wanted],
         )

@@ -9,12 +9,14 @@ from playground.training.lpo import LATENT, LOSSES, REFERENCES, STRENGTHS
 
 TOKEN_WEIGHTS = ("given", "none", "sparse")
 CALIBRATIONS = ("none", "temperature")
+POOLS = ("none", "family")
 CHOICES = {
     "loss": LOSSES,
     "reference": REFERENCES,
     "strength": STRENGTHS,
     "token_weights": TOKEN_WEIGHTS,
     "calibrate": CALIBRATIONS,
+    "pool": POOLS,
 }
 
 
@@ -35,6 +37,7 @@ class Recipe:
     token_weights   given: a vote's spans where it has some; none: ignore them; sparse: given times a learned mask
     samples         dropout masks that the loss is averaged over (multi-sample dropout)
     accumulate      batches whose gradients make one update
+    pool            family: the votes of a family of prompts are fitted together, and the head learns the result (pooling.py)
     calibrate       temperature: divide the logits by the number that fits the held-out pairs best
     """
 
@@ -57,6 +60,7 @@ class Recipe:
     samples: int = 1
     accumulate: int = 1
     calibrate: str = "none"
+    pool: str = "none"
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -66,6 +70,8 @@ class Recipe:
             raise PlaygroundError(
                 "`reference` must be uniform with the loss joint: the constant of equation 9 is a sum over tokens, not a mean."
             )
+        if self.pool == "family" and self.loss != "separate":
+            raise PlaygroundError(f"`pool` must be none with the loss {self.loss}; family goes with separate.")
         if not 0 <= self.smoothing < 0.5:
             raise PlaygroundError(f"`smoothing` must lie between 0 and 0.5 (0.5 not included), got {self.smoothing:g}.")
         if not 0 < self.held_out < 1:

@@ -26,11 +26,16 @@ from playground.training.fit import Epoch, Fit, Pairs, Recipe, fit, split_by_pro
 from playground.training.resume import Resume
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = {"token": Recipe(), "sequence": Recipe(beta=1.0, learning_rate=1e-3, pull=0.02, epochs=200, patience=20)}
+SEQUENCE = Recipe(
+    beta=1.0, learning_rate=2e-3, pull=0.02, dropout=0.5, batch=512, epochs=200, patience=20, pool="family"
+)
+RECIPES = {"token": Recipe(), "sequence": SEQUENCE}
 
 
 def recipe_for(level: str, **changes: Any) -> Recipe:
-    """The default recipe of a level with some values changed."""
+    """The default recipe of a level with some values changed; votes are pooled with equation 10 alone."""
+    if changes.get("loss", "separate") != "separate":
+        changes = {"pool": "none", **changes}
     return replace(RECIPES[level], **changes)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from models.checkpoints import SHIPPED
 from playground.config import add_common_flags, number, settings_from, whole
 from playground.training.lpo import LOSSES, REFERENCES, STRENGTHS
-from playground.training.recipe import CALIBRATIONS, TOKEN_WEIGHTS
+from playground.training.recipe import CALIBRATIONS, POOLS, TOKEN_WEIGHTS
 
 RECIPE_FLAGS = (
     *(
@@ -25,7 +25,18 @@ RECIPE_FLAGS = (
         "degree",
         "smoothing",
     ),
-    *("pull", "token_weights", "samples", "dropout", "batch", "accumulate", "held_out", "patience", "calibrate"),
+    *(
+        "pull",
+        "token_weights",
+        "samples",
+        "dropout",
+        "batch",
+        "accumulate",
+        "held_out",
+        "patience",
+        "calibrate",
+        "pool",
+    ),
 )
 
 
@@ -52,6 +63,7 @@ def add_train_command(subparsers: Any) -> None:
     add("--token-weights", choices=TOKEN_WEIGHTS, help="spans where given, none, or times a learned mask")
     add("--samples", type=whole(1), help="dropout masks the loss is averaged over (default: 1)")
     add("--calibrate", choices=CALIBRATIONS, help="scale the logits to fit the held-out pairs (default: none)")
+    add("--pool", choices=POOLS, help="whether a family's votes count together (default: family at sequence level)")
     add("--seed", type=whole(0), help="of the held-out prompts, the start and the order (default: 0)")
     add("--beta", type=number(0), help="strength of the loss")
     add("--weight-decay", type=number(0, 100))

@@ -29,12 +29,12 @@ from playground.training.evaluation.figures import HEAD, group_figures, label, v
 from playground.training.evaluation.folds import Fold, Logprobs, Predictor, cross_fit, folds_of
 from playground.training.evaluation.linear import fit_linear
 from playground.training.evaluation.opponents import Item
-from playground.training.evaluation.plan import FILTERS, HAND, PLANS, Plan, plan_of
+from playground.training.evaluation.plan import FILTERS, HAND, Plan, plan_of
 from playground.training.evaluation.report import interval, write_report
 from playground.training.exclusions import grid_of
 from playground.training.features import cached_states, pairs_of
 from playground.training.fit import fit
-from playground.training.labels.tasks import Task, tasks_of
+from playground.training.labels.tasks import SUITES, Task, tasks_of
 from playground.training.pairs import Pairs
 from playground.training.recipe import Recipe
 from playground.training.train import commit, read_preferences, recipe_for
@@ -132,7 +132,7 @@ def labels_of(model: Any, paths: Sequence[Path], data: Path | None, features: Pa
     """Reads the labels and finds the cluster of each by its prompt. A prompt of no suite is dropped: nobody could say
     whether it belongs to what is held out. Raises PlaygroundError where nothing is left, or an arm drew from another grid."""
     preferences, digest = read_preferences(paths)
-    suites = [plan.suite for plan in PLANS if data is not None or plan.suite != "grounded-or-varied"]
+    suites = [suite for suite in SUITES if data is not None or suite == "minimal-pairs"]
     clusters = {task.prompt: task.cluster for suite in suites for task in tasks_of(suite, data)}
     mine = [preference for preference in preferences if preference.prompt in clusters]
     if not mine:
