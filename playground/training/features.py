@@ -21,7 +21,7 @@ from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.cache import cached
 from playground.training.exclusions import nothing, unusable
-from playground.training.gathered import Gathered
+from playground.training.gathered import Gathered, Read
 from playground.training.labels.lanes import GRID
 from playground.training.lpo import LATENT, token_likelihoods
 from playground.training.pairs import Pairs
@@ -105,7 +105,9 @@ def pairs_of(
     Raises PlaygroundError where no vote is usable, where a trace is another model's, and where `stop` says so.
     """
     gathered = Gathered(level, loss, grid, spans)
-    read = functools.partial(_read, model, level=level, loss=loss, grid=grid, folder=folder)
+    read: Read = functools.partial(_read, model, level=level, loss=loss, grid=grid, folder=folder)
+    if level == "sequence" and loss not in LATENT:
+        read = _once_a_prompt(read)
     for number, preference in enumerate(tqdm(preferences, desc="features")):
         if stop is not None and stop():
             raise PlaygroundError("The training was stopped before its first epoch; nothing was written.")
@@ -130,6 +132,19 @@ def _read(
     check_model(model, trace)
     hidden, likelihood = cached_likelihoods(model, list(trace.prompt_ids), list(trace.token_ids), grid, folder)
     return (hidden if level == "token" else hidden[:1]), likelihood
+
+
+def _once_a_prompt(read: Read) -> Read:
+    """`read` for a level at which all replies to a prompt have its state; the labels of a suite hold dozens a prompt."""
+    known: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, Tensor | None]] = {}
+
+    def found(trace: Trace) -> tuple[Tensor, Tensor | None]:
+        key = trace.model, trace.revision, trace.prompt_ids
+        if key not in known:
+            known[key] = read(trace)
+        return known[key]
+
+    return found
 
 
 def _key(model: FeatureModel, prompt_ids: list[int], ids: list[int]) -> str:

@@ -66,6 +66,11 @@ def _labels(meta: Meta) -> list[str]:
         lines += [
             "Labels by verifiable rewards, no human votes: fewer repeated 4-grams in stories, accepted answers in facts."
         ]
+    if meta.metrics.get("training", {}).get("recipe", {}).get("pool") == "family":
+        lines += [
+            "The votes on all prompts of a family were fitted together, and the head learned from states which family's temperatures",
+            "are called for. It is told no family when it decodes. Held-out loss and accuracy are those of equation 10.",
+        ]
     if meta.parent:
         lines += [f"It went on from `{meta.parent}`."]
     return lines

@@ -38,10 +38,14 @@ TOLERANCE = 0.01  # relative; figures nearer than this are called equal
 
 @dataclass(frozen=True)
 class Command:
-    """One command line after `python -m playground`; `quick` is added where only the way is tried, not the result."""
+    """One command line after `python -m playground`; `quick` is added where only the way is tried, not the result.
+
+    full_only   whether that leaves the command out
+    """
 
     line: str
     quick: str = ""
+    full_only: bool = False
 
     def arguments(self, data: Path, out: Path, quick: bool) -> list[str]:
         line = f"{self.line} {self.quick}" if quick else self.line
@@ -85,17 +89,44 @@ TEXTS = Command("texts --data {data} --out {out}/texts.jsonl")
 READ = f"--texts {{out}}/texts.jsonl --precision float32 {HEADS}"
 
 
-def _sampled(level: str, kind: str, reward: str, sizes: str) -> Command:
+FAST = f"--precision bfloat16 {MADE}"
+
+
+def _labels(name: str, suite: str, sizes: str) -> Command:
     return Command(
-        f"sample --prompts playground/prompts/{kind}.json --reward {reward} --level {level} {sizes} "
-        f"--out {{out}}/preferences/{level}-{kind}.jsonl {MADE}",
-        quick="--limit 8 --n 8",
+        f"sample --suite {suite} {sizes} --data {{data}} {FAST} --out {{out}}/labels/{name}.jsonl",
+        quick="--limit 8",
     )
 
 
-def _trained(level: str) -> Command:
-    files = " ".join(f"{{out}}/preferences/{level}-{kind}.jsonl" for kind in ("facts", "stories"))
-    return Command(f"train --data {files} --level {level} --out adaptive-{level}.{MODEL} {HEADS}", quick="--epochs 2")
+def _files(*names: str) -> str:
+    return " ".join(f"{{out}}/labels/{name}.jsonl" for name in names)
+
+
+GROUNDED, VARIED = "grounded-or-varied --family grounded", "grounded-or-varied --family varied"
+LABELS = (
+    _labels("grounded", GROUNDED, "--split all --per-cluster 5 --seed 11"),
+    _labels("varied-train", VARIED, "--split train --per-cluster 1 --sets 3 --seed 13"),
+    _labels("varied-dev", VARIED, "--split dev --per-cluster 1 --sets 3 --seed 13"),
+    _labels("minimal-train", "minimal-pairs", "--split train --each 8 --sets 3 --seed 12"),
+    _labels("minimal-dev", "minimal-pairs", "--split dev --each 8 --sets 3 --seed 12"),
+)
+REPEATS = _labels(
+    "repetition-train", "repetition", "--split train --limit 48 --each 2 --pairs 6 --pairing ranked --seed 14"
+)
+ALL_LABELS = _files("grounded", "varied-train", "varied-dev", "minimal-train", "minimal-dev", "repetition-train")
+
+
+TOKEN = (
+    f"train --data {_files('repetition-train')} --level token --loss latent-token --beta 0.1 --epochs 25 --patience 5 "
+    f"--out adaptive-token.{MODEL} --folder {{out}}/heads {FAST}"
+)
+
+
+def _evaluated(suite: str, head: str, more: str = "") -> Command:
+    """The figures of a card; `quick` has no labels that could fill its folds, so there it is left out."""
+    line = f"evaluate --suite {suite} --data {{data}} {more} --head {head}.{MODEL} --folder {{out}}/heads {FAST} --out {{out}}/{suite}"
+    return Command(line, full_only=True)
 
 
 RECIPES = (
@@ -130,17 +161,24 @@ RECIPES = (
     Recipe(
         "adaptive-sequence",
         (
-            _sampled("sequence", "facts", "contains-answer", "--n 14 --pairs 4 --limit 24 --max-tokens 24"),
-            _sampled("sequence", "stories", "fewer-repeats", "--n 14 --pairs 4 --limit 10 --max-tokens 96"),
-            _trained("sequence"),
+            *LABELS,
+            REPEATS,
+            Command(
+                f"train --data {ALL_LABELS} --level sequence --out adaptive-sequence.{MODEL} --folder {{out}}/heads {FAST}",
+                quick="--epochs 2",
+            ),
+            *(
+                _evaluated(suite, "adaptive-sequence", f"--labels {ALL_LABELS}")
+                for suite in ("grounded-or-varied", "minimal-pairs")
+            ),
         ),
     ),
     Recipe(
         "adaptive-token",
         (
-            _sampled("token", "facts", "contains-answer", "--n 32 --pairs 6 --limit 30 --max-tokens 24"),
-            _sampled("token", "stories", "fewer-repeats", "--n 32 --pairs 6 --limit 12 --max-tokens 96"),
-            _trained("token"),
+            REPEATS,
+            Command(TOKEN, quick="--epochs 2"),
+            _evaluated("repetition", "adaptive-token", "--limit 12"),
         ),
     ),
 )
@@ -173,6 +211,8 @@ def run(
     for number, recipe in enumerate(chosen, start=1):
         print(f"[{number}/{len(chosen)}] {recipe.head}", file=sys.stderr, flush=True)
         for command in recipe.commands:
+            if quick and command.full_only:
+                continue
             _finish(command.arguments(data, out, quick), out / "done", call or _process)
     outcomes = [compared(recipe, out) for recipe in chosen]
     record = {"quick": quick, "heads": [{**vars(o), "verdict": verdict(o, quick)} for o in outcomes]}
