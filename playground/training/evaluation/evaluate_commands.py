@@ -73,7 +73,8 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
     settings = settings_from(vars(arguments), environment)
     model = load_model(settings)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
-    checkpoints = [get([arguments.folder], name, base) for name in arguments.head]
+    for name in arguments.head:
+        get([arguments.folder], name, base)  # refused before anything is decoded
     result = evaluate.run(
         model,
         suite=arguments.suite,
@@ -87,6 +88,6 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
         command=command_line(),
         unfinished=arguments.unfinished,
     )
-    for checkpoint in checkpoints:
-        evaluate.record(checkpoint, result)
+    for name in arguments.head:  # read again: another suite may have written its figures meanwhile
+        evaluate.record(get([arguments.folder], name, base), result)
     print(evaluate.in_words(result))
