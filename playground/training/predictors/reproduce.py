@@ -168,7 +168,7 @@ RECIPES = (
                 quick="--epochs 2",
             ),
             *(
-                _evaluated(suite, "adaptive-sequence", f"--labels {ALL_LABELS}")
+                _evaluated(suite, "adaptive-sequence", f"--folds 5 --labels {ALL_LABELS}")
                 for suite in ("grounded-or-varied", "minimal-pairs")
             ),
         ),
