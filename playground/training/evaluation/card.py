@@ -39,7 +39,7 @@ def text(name: str, meta: Meta) -> str:
         "```",
         f"\nCommit `{meta.commit}`, torch {meta.torch}, preference files sha256 `{meta.data_sha256[:16]}…`.\n",
         *_training(meta.metrics.get("training", {})),
-        *_suites(meta.metrics.get("suites", {})),
+        *_suites(meta.metrics.get("suites", {}), _pairs(meta)),
         *repetition_card.lines(meta.metrics.get("repetition", {})),
         *_held_out(
             meta.metrics.get("held_out", {}), bool(meta.metrics.get("suites") or meta.metrics.get("repetition"))
@@ -130,8 +130,14 @@ def suite_summary(result: Mapping[str, Any]) -> dict[str, Any]:
     return {"plan": result["plan"], "made_by": made, "groups": groups}
 
 
-def _suites(suites: Mapping[str, Any]) -> list[str]:
-    """The full table of every suite."""
+def _pairs(meta: Meta) -> int:
+    """How many pairs the file was fitted to, those held out for early stopping included."""
+    training = meta.metrics.get("training", {})
+    return int(training.get("train_pairs", 0) + training.get("held_out_pairs", 0))
+
+
+def _suites(suites: Mapping[str, Any], pairs: int) -> list[str]:
+    """The full table of every suite; `pairs` is what the file itself was fitted to."""
     lines = []
     for suite, found in sorted(suites.items()):
         made = found["made_by"]
@@ -141,6 +147,11 @@ def _suites(suites: Mapping[str, Any]) -> list[str]:
             "a held-out cluster reached the head that was scored on it). This file was fitted by the same recipe; the folds measure",
             "the recipe. Means over strata of means over clusters, 95 % t intervals over clusters, paired by task; every policy looks",
             f"up the same replies. Fixed before the run: the grid, filters {', '.join(found['plan']['filters'])}, equal weights.",
+            *(
+                [f"(This file has {pairs} pairs: those beyond are of prompts of no suite.)"]
+                if pairs > made["label_pairs"]
+                else []
+            ),
             "A half-width of 0 says that these clusters are equal, not that others would be.\n",
             "```",
             made["command"] or "(made from Python)",

@@ -114,7 +114,12 @@ LABELS = (
 REPEATS = _labels(
     "repetition-train", "repetition", "--split train --limit 48 --each 2 --pairs 6 --pairing ranked --seed 14"
 )
-ALL_LABELS = _files("grounded", "varied-train", "varied-dev", "minimal-train", "minimal-dev", "repetition-train")
+FACTS = Command(
+    f"sample --prompts playground/prompts/facts.json --reward contains-answer --level sequence --n 28 --pairs 64 --pairing every "
+    f"--max-tokens 24 --seed 15 {FAST} --out {{out}}/labels/facts-train.jsonl",
+    quick="--limit 8 --n 8",
+)
+SUITE_LABELS = _files("grounded", "varied-train", "varied-dev", "minimal-train", "minimal-dev", "repetition-train")
 
 
 TOKEN = (
@@ -163,12 +168,13 @@ RECIPES = (
         (
             *LABELS,
             REPEATS,
+            FACTS,
             Command(
-                f"train --data {ALL_LABELS} --level sequence --out adaptive-sequence.{MODEL} --folder {{out}}/heads {FAST}",
+                f"train --data {SUITE_LABELS} {_files('facts-train')} --level sequence --out adaptive-sequence.{MODEL} --folder {{out}}/heads {FAST}",
                 quick="--epochs 2",
             ),
             *(
-                _evaluated(suite, "adaptive-sequence", f"--folds 5 --labels {ALL_LABELS}")
+                _evaluated(suite, "adaptive-sequence", f"--folds 5 --labels {SUITE_LABELS}")
                 for suite in ("grounded-or-varied", "minimal-pairs")
             ),
         ),
