@@ -47,13 +47,19 @@ def test_argmax_uses_at_least_three_temperatures_on_twenty_gallery_prompts(parts
     assert len(used) >= 3, used
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_card_compares_with_every_fixed_temperature_and_with_shuffled(name: str) -> None:
-    card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
-    grid = json.loads((SHIPPED / f"{name}.json").read_text(encoding="utf-8"))["grid"]
-    for temperature in grid:
-        assert re.search(rf"\| (fixed|T) {temperature:g} \|.*±", card), temperature
-    assert re.search(r"\| shuffled( prompts)? \|.*±", card)
+def test_the_card_of_the_sequence_level_compares_with_every_fixed_temperature_and_with_shuffled_prompts() -> None:
+    card = (SHIPPED / f"{NAMES[1]}.md").read_text(encoding="utf-8")
+    grid = json.loads((SHIPPED / f"{NAMES[1]}.json").read_text(encoding="utf-8"))["grid"]
+    for name in (*(f"T {temperature:g}" for temperature in grid), "shuffled prompts", "keyword router"):
+        assert re.search(rf"\| {name} \|.*±.*\| [+-]0\.\d+ ± 0\.\d+ \|", card), name
+    assert "python -m playground train" in card
+
+
+def test_the_card_of_the_token_level_places_the_head_at_the_frontier_beside_its_controls() -> None:
+    card = (SHIPPED / f"{NAMES[0]}.md").read_text(encoding="utf-8")
+    for control in ("shuffled of", "matched to", "edt:", "target-entropy:"):
+        assert re.search(rf"\| {control}.*\| [+-]0\.\d+ ± 0\.\d+ \|", card), control
+    assert "Frontier: fixed:" in card
     assert "python -m playground train" in card
 
 
