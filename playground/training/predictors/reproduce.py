@@ -184,7 +184,11 @@ RECIPES = (
         (
             REPEATS,
             Command(TOKEN, quick="--epochs 2"),
-            _evaluated("repetition", "adaptive-token", "--limit 12"),
+            _evaluated(
+                "repetition",
+                "adaptive-token",
+                f"--limit 12 --policy adaptive-token:checkpoint=adaptive-token.{MODEL},min_p=0.1",
+            ),
         ),
     ),
 )
