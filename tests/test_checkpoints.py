@@ -209,6 +209,9 @@ def test_the_default_is_the_shipped_head_of_the_kind(saved):
     assert default_for("adaptive-token", [other]) is None
 
 
+FIGURES = {"adaptive-token": "repetition", "adaptive-sequence": "suites"}
+
+
 @pytest.mark.parametrize("kind", ["adaptive-token", "adaptive-sequence"])
 def test_the_shipped_heads_load_and_are_small_and_carry_their_figures(kind):
     name = f"{kind}.smollm2-135m"
@@ -219,6 +222,6 @@ def test_the_shipped_heads_load_and_are_small_and_carry_their_figures(kind):
         1,
         len(checkpoint.meta.grid),
     )
-    assert set(checkpoint.meta.metrics["held_out"]) == {"contains-answer", "fewer-repeats"}
+    assert checkpoint.meta.metrics.keys() >= {"training", "matched_entropy", FIGURES[kind]}
     assert "shuffled" in checkpoint.card
     assert sum(checkpoint.meta.temperature_histogram) == pytest.approx(1)

@@ -128,6 +128,11 @@ TOKEN = (
 )
 
 
+def _calibrated(head: str) -> Command:
+    """The constant temperature of the same mean entropy, which `matched` reads."""
+    return Command(f"calibrate --head {head}.{MODEL} --folder {{out}}/heads {MADE}", quick="--limit 4")
+
+
 def _evaluated(suite: str, head: str, more: str = "") -> Command:
     """The figures of a card; `quick` has no labels that could fill its folds, so there it is left out."""
     line = f"evaluate --suite {suite} --data {{data}} {more} --head {head}.{MODEL} --folder {{out}}/heads {FAST} --out {{out}}/{suite}"
@@ -177,6 +182,7 @@ RECIPES = (
                 _evaluated(suite, "adaptive-sequence", f"--folds 5 --labels {SUITE_LABELS}")
                 for suite in ("grounded-or-varied", "minimal-pairs")
             ),
+            _calibrated("adaptive-sequence"),
         ),
     ),
     Recipe(
@@ -189,6 +195,7 @@ RECIPES = (
                 "adaptive-token",
                 f"--limit 12 --policy adaptive-token:checkpoint=adaptive-token.{MODEL},min_p=0.1",
             ),
+            _calibrated("adaptive-token"),
         ),
     ),
 )
