@@ -85,14 +85,3 @@ def test_a_suites_table_is_whole_and_says_what_a_win_means():
 
 def test_a_head_without_figures_says_how_to_get_them():
     assert "run `python -m playground evaluate --suite SUITE`" in card.text("head", meta({}))
-
-
-def test_figures_of_an_earlier_version_are_shown_without_its_command():
-    value = {"mean": 0.25, "half": 0.125, "count": 12}
-    measured = {"split": "test", "samples": 3, "max_tokens": 24, "seed": 1, "prompts": 12, "head": value}
-    measured |= {"command": "python -m playground gone", "others": {"fixed 1": {**value, "head_minus_it": value}}}
-    text = card.text("head", meta({"held_out": {"contains-answer": measured}}))
-    assert "gone" not in text
-    assert "Measured by an earlier version" in text
-    assert "12 prompts of the test split, 3 replies for every prompt and policy, at most 24 tokens, seed 1." in text
-    assert "| fixed 1 | 0.250 ± 0.125 | +0.250 ± 0.125 |" in text

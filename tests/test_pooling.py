@@ -9,9 +9,9 @@ import torch
 from playground.errors import PlaygroundError
 from playground.training import pooling
 from playground.training.fit import fit
-from playground.training.learner import Learner
 from playground.training.pairs import Pairs
 from playground.training.recipe import Recipe
+from playground.training.train import recipe_for
 from tests.test_learner import learner
 
 RECIPE = Recipe(beta=1.0, pull=0.02, pool="family", dropout=0.0, epochs=60, learning_rate=3e-3)
@@ -94,7 +94,9 @@ def test_what_is_reported_of_held_out_pairs_is_the_preference_loss():
     assert found.curve[-1][1] < 0.1  # the divergence of a head that says what the row says
 
 
-def test_pooling_goes_with_equation_10_alone():
-    with pytest.raises(PlaygroundError, match="separate"):
-        Recipe(pool="family", loss="latent-token")
-    assert isinstance(learner(), Learner)
+@pytest.mark.parametrize("options", [{"loss": "latent-token"}, {"degree": 0.5}, {"token_weights": "sparse"}], ids=str)
+def test_what_pooling_cannot_do_is_refused_and_never_silently_left_out(options):
+    with pytest.raises(PlaygroundError, match="`pool` must be none"):
+        Recipe(pool="family", **options)
+    assert recipe_for("sequence", **options).pool == "none"
+    assert recipe_for("sequence").pool == "family"

@@ -13,7 +13,8 @@ from models.checkpoints import SHIPPED, Meta, load, read, save
 from playground.__main__ import main, parser
 from playground.errors import PlaygroundError
 from playground.training.predictors import corpus, reference_texts
-from playground.training.predictors.reproduce import RECIPES, Command, Recipe, compared, run, verdict
+from playground.training.predictors.recipes import RECIPES, Command, Recipe
+from playground.training.predictors.reproduce import compared, run, verdict
 
 NAME = "difficulty-probe.smollm2-135m"
 RECIPE = Recipe("difficulty-probe", (Command("first {data} --out {out}/a b"), Command("second", quick="--small")))

@@ -70,12 +70,19 @@ class Recipe:
             raise PlaygroundError(
                 "`reference` must be uniform with the loss joint: the constant of equation 9 is a sum over tokens, not a mean."
             )
-        if self.pool == "family" and self.loss != "separate":
-            raise PlaygroundError(f"`pool` must be none with the loss {self.loss}; family goes with separate.")
+        if self.pool == "family" and not self.poolable(self.loss, self.degree, self.token_weights):
+            raise PlaygroundError(
+                "`pool` must be none unless the loss is separate, without a preference degree and without a learned token mask."
+            )
         if not 0 <= self.smoothing < 0.5:
             raise PlaygroundError(f"`smoothing` must lie between 0 and 0.5 (0.5 not included), got {self.smoothing:g}.")
         if not 0 < self.held_out < 1:
             raise PlaygroundError(f"`held_out` must lie between 0 and 1 (neither included), got {self.held_out:g}.")
+
+    @staticmethod
+    def poolable(loss: str = "separate", degree: float = 0.0, token_weights: str = "given") -> bool:
+        """Whether votes can be pooled: rows of temperatures have no tokens to mask, and no degree is learned beside them."""
+        return loss == "separate" and not degree and token_weights != "sparse"
 
     @property
     def latent(self) -> bool:

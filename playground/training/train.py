@@ -33,8 +33,8 @@ RECIPES = {"token": Recipe(), "sequence": SEQUENCE}
 
 
 def recipe_for(level: str, **changes: Any) -> Recipe:
-    """The default recipe of a level with some values changed; votes are pooled with equation 10 alone."""
-    if changes.get("loss", "separate") != "separate":
+    """The default recipe of a level with some values changed; votes are not pooled where these cannot go with it."""
+    if not Recipe.poolable(**{name: changes[name] for name in ("loss", "degree", "token_weights") if name in changes}):
         changes = {"pool": "none", **changes}
     return replace(RECIPES[level], **changes)
 

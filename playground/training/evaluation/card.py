@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +9,6 @@ from models.checkpoints import Meta
 from playground.training.evaluation import repetition_card
 from playground.training.evaluation.plan import MARGIN
 
-REWARDS = {
-    "contains-answer": "facts: share of replies that hold an accepted answer (higher is better)",
-    "fewer-repeats": "stories: minus the share of repeated 4-grams (0 is best)",
-}
 LOSSES = {
     "separate": "equation 10, separate",
     "latent-token": "equation 11, latent, a marginal a token",
@@ -21,6 +16,7 @@ LOSSES = {
     "joint": "equation 9, joint, the language model frozen",
     "nll": "negative log-likelihood of what was chosen, a baseline",
 }
+UNMEASURED = "No held-out figures yet: run `python -m playground evaluate --suite SUITE`.\n"
 SOURCES = {"human": "people", "verifier": "programs that check a reply", "heuristic": "a heuristic"}
 
 
@@ -41,9 +37,7 @@ def text(name: str, meta: Meta) -> str:
         *_training(meta.metrics.get("training", {})),
         *_suites(meta.metrics.get("suites", {}), _pairs(meta)),
         *repetition_card.lines(meta.metrics.get("repetition", {})),
-        *_held_out(
-            meta.metrics.get("held_out", {}), bool(meta.metrics.get("suites") or meta.metrics.get("repetition"))
-        ),
+        *([] if meta.metrics.keys() & {"suites", "repetition"} else [UNMEASURED]),
         "\n## Temperatures chosen under argmax on held-out prompts\n",
         "| " + " | ".join(f"{t:g}" for t in meta.grid) + " |",
         "|" + "---|" * len(meta.grid),
@@ -197,49 +191,6 @@ def _against_router(verdict: Mapping[str, Any]) -> str:
     if verdict["not_worse_than_router"]:
         return f"It is not worse than the keyword router by {MARGIN:g} or more."
     return f"That it is not worse than the keyword router by {MARGIN:g} is not shown."
-
-
-def _held_out(held_out: Mapping[str, Any], measured: bool = False) -> list[str]:
-    """Figures that an earlier version left in the meta; the command that made them went with it and is not promised."""
-    if not held_out:
-        return [] if measured else ["No held-out figures yet: run `python -m playground evaluate --suite SUITE`.\n"]
-    lines = [
-        "## Held-out figures\n",
-        "Measured by an earlier version, with a command that this one does not have. Means over prompts with 95 % t intervals;",
-        "differences are paired by prompt.\n",
-    ]
-    for reward, figures in sorted(held_out.items()):
-        lines += [
-            f"### {REWARDS.get(reward, reward)}\n",
-            f"{figures['prompts']} prompts of the {figures['split']} split, {figures['samples']} replies for every prompt and policy, "
-            f"at most {figures['max_tokens']} tokens, seed {figures['seed']}.\n",
-            "| policy | mean | head minus it |",
-            "|---|---|---|",
-            f"| **this head** | {_interval(figures['head'])} | |",
-        ]
-        for label, other in figures["others"].items():
-            lines.append(f"| {label} | {_interval(other)} | {_interval(other['head_minus_it'], sign=True)} |")
-        lines.append("")
-    return lines + (_together(list(held_out.values())) if len(held_out) > 1 else [])
-
-
-def _together(suites: list[Mapping[str, Any]]) -> list[str]:
-    """Head minus each policy, every suite weighing the same; the suites' prompts differ, so their errors are independent."""
-    lines = ["### All together, equal weight\n", "| policy | head minus it |", "|---|---|"]
-    for label in suites[0]["others"]:
-        parts = [suite["others"][label]["head_minus_it"] for suite in suites]
-        if any(part["half"] is None for part in parts):
-            continue
-        value = {
-            "mean": sum(part["mean"] for part in parts) / len(parts),
-            "half": math.hypot(*(part["half"] for part in parts)) / len(parts),
-        }
-        lines.append(f"| {label} | {_interval(value, sign=True)} |")
-    return [
-        *lines,
-        "",
-        "`shuffled` stays within a suite: facts keep the temperatures of facts, stories those of stories.\n",
-    ]
 
 
 def _matched(figures: Mapping[str, Any]) -> list[str]:
