@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -177,14 +178,17 @@ def test_two_visitors_stream_side_by_side_and_a_closed_tab_frees_its_run(
 def test_generate_begins_anew_whether_stop_was_pressed_at_the_same_instant_or_not(
     page: Page, settings: Settings
 ) -> None:
-    parts = ScriptedParts(settings, texts=script(60), pause=0.03)
+    gate = threading.Event()  # so that no run is over before a slow page has looked at it
+    parts = ScriptedParts(settings, texts=script(60), pause=0.03, hold={8: gate})
     with served(parts) as server:
         open_page(page, server.url)
         for presses in (("#stop", "#generate"), ("#generate",), ("#regenerate",), ("#stop", "#generate", "#generate")):
+            gate.clear()
             page.click("#generate")
             page.wait_for_function(f"!({DONE}) && {COUNT} > 4")
             page.evaluate("document.querySelector('#compare-board .pg-lane').id = 'the-run-before'")
             page.evaluate("names => names.forEach(name => document.querySelector(name).click())", list(presses))
+            gate.set()
             page.wait_for_selector("#the-run-before", state="detached")
             page.wait_for_function(f"{DONE} && {COUNT} === 120")  # of two begun at once, the first may show its end
             assert page.evaluate(DRAWN) == [list(lane) for lane in script(60)[:2]], presses
