@@ -8,6 +8,7 @@ import torch
 
 from playground.errors import PlaygroundError
 from playground.training import pooling
+from playground.training.evaluation.linear import fit_linear
 from playground.training.fit import fit
 from playground.training.pairs import Pairs
 from playground.training.recipe import Recipe
@@ -70,7 +71,10 @@ def test_the_loss_is_the_divergence_from_the_row_and_gradients_are_numbers_where
     assert all(p.grad.isfinite().all() for p in made.decoder.parameters() if p.grad is not None)
 
 
-def test_pooled_votes_find_two_kinds_where_single_votes_are_lost_in_noise():
+@pytest.mark.parametrize(
+    "of", [lambda pairs: fit(pairs, 2, RECIPE, quiet=True).decoder, lambda pairs: fit_linear(pairs, 2, RECIPE)]
+)
+def test_pooled_votes_find_two_kinds_where_single_votes_are_lost_in_noise(of):
     """Two kinds of states; a vote for its kind's temperature is right six times in ten."""
     noise = torch.Generator().manual_seed(1)
     kind = torch.arange(160) % 2
@@ -78,7 +82,7 @@ def test_pooled_votes_find_two_kinds_where_single_votes_are_lost_in_noise():
     right = torch.rand(160, generator=noise) < 0.6
     chosen = torch.where(right, kind, 1 - kind).tolist()
     pairs = votes(chosen, [1 - c for c in chosen], ["ab"[k] for k in kind], states)
-    head = fit(pairs, 2, RECIPE, quiet=True).decoder
+    head = of(pairs)
     fresh = torch.randn(400, 6, generator=noise)
     fresh[:, 0] += 2.5 * (2.0 * (torch.arange(400) % 2) - 1)
     with torch.no_grad():

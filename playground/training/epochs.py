@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Epoch:
 class Run:
     """What changes from epoch to epoch, and its way to disk and back."""
 
-    def __init__(self, learner: Learner, recipe: Recipe, resume: Resume | None) -> None:
+    def __init__(self, learner: Learner[Any], recipe: Recipe, resume: Resume | None) -> None:
         self.learner, self.recipe, self.resume = learner, recipe, resume
         self.optimizer = torch.optim.AdamW(
             learner.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -129,7 +130,7 @@ def _epoch(run: Run, train: Pairs, number: int) -> float:
     return total / len(order)
 
 
-def _backward(learner: Learner, batch: Pairs, recipe: Recipe, pairs: int) -> float:
+def _backward(learner: Learner[Any], batch: Pairs, recipe: Recipe, pairs: int) -> float:
     """Adds this batch's share of the gradient of the mean over `pairs` pairs; the sum of its preference losses."""
     total = 0.0
     for _ in range(recipe.samples):
@@ -140,7 +141,7 @@ def _backward(learner: Learner, batch: Pairs, recipe: Recipe, pairs: int) -> flo
 
 
 @torch.no_grad()
-def held_out(learner: Learner, held: Pairs, recipe: Recipe) -> tuple[float, Tensor]:
+def held_out(learner: Learner[Any], held: Pairs, recipe: Recipe) -> tuple[float, Tensor]:
     """The mean preference loss over held-out pairs and their margins [P], without dropout or learned mask."""
     learner.eval()
     given = replace(recipe, token_weights="given") if recipe.token_weights == "sparse" else recipe

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from models.adaptive_decoder import AdaptiveDecoder
 from playground.errors import PlaygroundError
-from playground.training import pooling
 from playground.training.epochs import Epoch, Run, accuracy, epochs, held_out
 from playground.training.learner import Learner
 from playground.training.pairs import Pairs
+from playground.training.pooling import taught
 from playground.training.recipe import Recipe
 from playground.training.reliability import calibration_error, reliability
 from playground.training.resume import Resume
@@ -86,10 +86,7 @@ def fit(
     """
     _check(pairs)
     train_numbers, held_numbers = split_by_prompt(pairs, recipe.held_out, recipe.seed)
-    train, held = pairs.subset(train_numbers), pairs.subset(held_numbers)
-    if recipe.pool == "family":
-        known = pooling.rows(train, temperatures, recipe)
-        train, held = pooling.with_targets(train, known), pooling.with_targets(held, known)
+    train, held = taught(pairs.subset(train_numbers), pairs.subset(held_numbers), temperatures, recipe)
     with torch.random.fork_rng(devices=[]):
         learner = _learner(train, temperatures, recipe, start)
         run = Run(learner, recipe, resume)
@@ -122,7 +119,9 @@ def held_margins(decoder: AdaptiveDecoder, pairs: Pairs, recipe: Recipe | None =
     return learner.margins(pairs, recipe or Recipe())
 
 
-def _learner(train: Pairs, temperatures: int, recipe: Recipe, start: AdaptiveDecoder | None) -> Learner:
+def _learner(
+    train: Pairs, temperatures: int, recipe: Recipe, start: AdaptiveDecoder | None
+) -> Learner[AdaptiveDecoder]:
     """A new head standardised over the training rows, or a copy of `start`, which keeps its own standardisation."""
     torch.manual_seed(recipe.seed)
     if start is None:
@@ -134,7 +133,7 @@ def _learner(train: Pairs, temperatures: int, recipe: Recipe, start: AdaptiveDec
     return Learner(decoder)
 
 
-def _calibrate(learner: Learner, held: Pairs, recipe: Recipe) -> float:
+def _calibrate(learner: Learner[AdaptiveDecoder], held: Pairs, recipe: Recipe) -> float:
     """Divides the head's logits by the number of SCALES with the lowest held-out loss, in place (temperature scaling).
 
     Which temperature is likeliest stays the same. The held-out pairs are then no longer untouched: report other ones.

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Generic, TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from models.adaptive_decoder import AdaptiveDecoder
+from models.standardised import StandardisedHead
 from playground.training import lpo
 from playground.training.pairs import Pairs
 from playground.training.pooling import target_losses
 from playground.training.recipe import Recipe
 
+HeadT = TypeVar("HeadT", bound=StandardisedHead)
 MASK_PULL = 1e-3  # weight of the mean mask, so that tokens that say nothing go to 0
 
 
-class Learner(nn.Module):
-    """`decoder` is the head; `mask` and `degree` are left behind after training.
+class Learner(nn.Module, Generic[HeadT]):
+    """`decoder` is the head, from states [S, H] to log-probabilities [S, K]; `mask` and `degree` are left behind after training.
 
     mask     w, b of m(h) = relu(w · x + b), x the standardised state: a weight for every token (SparsePO; there LayerNorm(h)).
              It starts at m = 1. `token_weights="sparse"` alone uses it.
     degree   a, b of P(much) = σ(softplus(a) · βm − b). `degree` > 0 alone uses it.
     """
 
-    def __init__(self, decoder: AdaptiveDecoder) -> None:
+    decoder: HeadT
+
+    def __init__(self, decoder: HeadT) -> None:
         super().__init__()
         self.decoder = decoder
-        self.mask = nn.Linear(decoder.hidden_size, 1)
+        self.mask = nn.Linear(len(decoder.center), 1)
         nn.init.zeros_(self.mask.weight)
         nn.init.ones_(self.mask.bias)
         self.degree = nn.Parameter(torch.zeros(2))

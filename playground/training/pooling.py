@@ -44,6 +44,12 @@ def rows(pairs: Pairs, temperatures: int, recipe: Recipe) -> Rows:
     return {family: _row(pairs.subset(numbers), temperatures, recipe) for family, numbers in members.items()}
 
 
+def taught(training: Pairs, held: Pairs, temperatures: int, recipe: Recipe) -> tuple[Pairs, Pairs]:
+    """Both with the rows of the training pairs as targets where the recipe pools; unchanged where it does not."""
+    known = rows(training, temperatures, recipe) if recipe.pool == "family" else {}
+    return with_targets(training, known), with_targets(held, known)
+
+
 def with_targets(pairs: Pairs, known: Rows) -> Pairs:
     """`pairs` with the row of each pair's family as its target; NaN where there is none."""
     if not known:

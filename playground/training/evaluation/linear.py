@@ -2,8 +2,8 @@
 
     P(τ_k | h) = softmax(W (h − mean) / spread + b)_k
 
-The same loss (equation 10), pull to uniform, weight decay, early stopping and held-out prompts as the head's recipe; one
-step of AdamW an epoch over all pairs, since there is so little to compute. An opponent: what the hidden layers are worth.
+The losses, pull to uniform, pooling, weight decay, early stopping and held-out prompts of the head's recipe; one step of
+AdamW an epoch over all pairs, since there is so little to compute. An opponent: what the hidden layers are worth.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from models.standardised import StandardisedHead
 from playground.training.best import Best
 from playground.training.fit import Recipe, split_by_prompt
-from playground.training.lpo import margins, pull_to_uniform, separate_loss, step_scores
+from playground.training.learner import Learner
 from playground.training.pairs import Pairs
+from playground.training.pooling import taught
 
 EPOCHS = 400
 LEARNING_RATE = 3e-3
@@ -37,23 +38,19 @@ class LinearHead(StandardisedHead):
 
 def fit_linear(pairs: Pairs, temperatures: int, recipe: Recipe) -> LinearHead:
     """The head of the epoch with the lowest loss on the pairs of held-out prompts; deterministic by the recipe's seed."""
-    training, held = (pairs.subset(numbers) for numbers in split_by_prompt(pairs, recipe.held_out, recipe.seed))
+    train_numbers, held_numbers = split_by_prompt(pairs, recipe.held_out, recipe.seed)
+    training, held = taught(pairs.subset(train_numbers), pairs.subset(held_numbers), temperatures, recipe)
     head = LinearHead(pairs.hidden.shape[1], temperatures)
-    head.standardise(training.hidden)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=recipe.weight_decay)
+    head.standardise(training.hidden[training.states])
+    learner = Learner(head)
+    optimizer = torch.optim.AdamW(learner.parameters(), lr=LEARNING_RATE, weight_decay=recipe.weight_decay)
     best = Best(head, epoch=-1)
     for epoch in range(EPOCHS):
-        loss = _loss(head, training, recipe)
         optimizer.zero_grad()
-        (loss + recipe.pull * pull_to_uniform(head(training.hidden))).backward()
+        learner.losses(training, recipe)[1].mean().backward()
         optimizer.step()
         with torch.no_grad():
-            if best.waited(epoch, float(_loss(head, held, recipe))) >= PATIENCE:
+            if best.waited(epoch, float(learner.losses(held, recipe)[0].mean())) >= PATIENCE:
                 break
     best.restore()
     return head.eval()
-
-
-def _loss(head: LinearHead, pairs: Pairs, recipe: Recipe) -> Tensor:
-    logprobs = head(pairs.hidden)[pairs.states]  # [N, K], one row a side
-    return separate_loss(margins(step_scores(logprobs, pairs.index), pairs.pair, pairs.sign, len(pairs)), recipe.beta)
