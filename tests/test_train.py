@@ -109,6 +109,32 @@ def test_votes_without_grid_temperatures_and_broken_files_are_refused(tiny, tmp_
 
 
 @pytest.mark.parametrize(
+    "line", [b"[]", b"5", b'"x"', b"null", b"{", b"", b"\xff", b"[" * 100_000, b'{"format": "preference/1"}']
+)
+def test_a_line_that_is_no_vote_is_named_by_file_and_number_whatever_flag_names_the_file(tiny, tmp_path, line):
+    data = write(tmp_path / "votes.jsonl", votes(tiny, "token", 1))
+    data.write_bytes(data.read_bytes() + line + b"\n" + data.read_bytes())
+    with pytest.raises(PlaygroundError, match=r"line 2 of .*votes\.jsonl") as refused:
+        train.read_preferences([data])
+    missing = tmp_path / "missing.jsonl"
+    with pytest.raises(PlaygroundError, match=r"missing\.jsonl cannot be read") as absent:
+        train.read_preferences([missing])
+    for sentence in (str(refused.value), str(absent.value)):
+        assert "`data`" not in sentence  # `evaluate` calls it --labels
+        assert sentence.count(". ") == 0
+        assert "\n" not in sentence
+
+
+def test_a_field_of_another_type_is_named_with_its_line(tiny, tmp_path):
+    (made,) = votes(tiny, "token", 1)
+    for field, value in (("prompt", 5), ("family", 5), ("strength", "big"), ("a", ["x"]), ("a", [[]])):
+        data = tmp_path / "votes.jsonl"
+        data.write_text(json.dumps({**made.to_record(), field: value}))
+        with pytest.raises(PlaygroundError, match=f"line 1 of .*`{field}`"):
+            train.read_preferences([data])
+
+
+@pytest.mark.parametrize(
     ("level", "loss"),
     [
         *(("token", loss) for loss in LOSSES),

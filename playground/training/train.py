@@ -104,16 +104,27 @@ def read_preferences(paths: Sequence[Path]) -> tuple[list[Preference], str]:
     for path in paths:
         try:
             content = path.read_bytes()
-            lines = (
-                content.decode().rstrip("\n").split("\n") if content else []
-            )  # not splitlines: a reply may hold U+2028
-            preferences += [Preference.from_record(json.loads(line)) for line in lines]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
             raise PlaygroundError(
-                f"`data` must be preference/1 files, one JSON object a line; {path} is not."
+                f"Preferences must lie in files that can be read; {path} cannot be read ({error.strerror})."
             ) from error
+        lines = content.rstrip(b"\n").split(b"\n") if content else []  # not splitlines: a reply may hold U+2028
+        preferences += [_preference(path, number, line) for number, line in enumerate(lines, 1)]
         digest.update(content)
     return preferences, digest.hexdigest()
+
+
+def _preference(path: Path, number: int, line: bytes) -> Preference:
+    """The vote of a line. Raises PlaygroundError that names the file and the line."""
+    try:
+        return Preference.from_record(json.loads(line.decode()))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        reason = "no JSON"
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+    raise PlaygroundError(
+        f"Preferences must be preference/1, one JSON object a line; line {number} of {path} is not: {reason}."
+    )
 
 
 def labels(preferences: Sequence[Preference]) -> dict[str, dict[str, int]]:
