@@ -115,3 +115,39 @@ def test_a_file_that_holds_no_prompts_is_refused(tiny, tmp_path):
     path.write_text("{}")
     with pytest.raises(PlaygroundError, match="must be"):
         run(tiny, path, tmp_path / "out.jsonl")
+
+
+def test_a_run_is_not_continued_with_another_wording(tiny, prompts, tmp_path):
+    out = tmp_path / "out.jsonl"
+    run(tiny, prompts, out)
+    before = out.read_bytes()
+    rows = json.loads(prompts.read_text())
+    for changed in ({"prompt": "Another prompt?"}, {"answers": ["z"]}, {"system": "Be brief."}):
+        prompts.write_text(json.dumps([*rows[:-1], {**rows[-1], **changed}]))
+        with pytest.raises(PlaygroundError, match="begun with another wording"):
+            run(tiny, prompts, out)
+    assert out.read_bytes() == before
+    prompts.write_text(json.dumps([{**row, "class": "regrouped"} for row in reversed(rows)]))
+    run(tiny, prompts, out)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"id": "p2"}, "has 'p2' twice"),
+        ({"id": "p0"}, "has 'p0' twice"),  # which is of another split
+        ({"id": 3}, "`id` must be a text"),
+        ({"id": ["p"]}, "`id` must be a text"),
+        ({"prompt": 3}, "`prompt` must be a text"),
+        ({"system": 3}, "`system` must be a text"),
+        ({"prefill": None}, "`prefill` must be a text"),
+        ({"answers": None}, "`answers` must be a list of texts"),
+    ],
+)
+def test_a_record_that_cannot_be_asked_is_refused(tiny, prompts, tmp_path, changed, says):
+    rows = json.loads(prompts.read_text())
+    prompts.write_text(json.dumps([*rows[:-1], {**rows[-1], **changed}]))
+    with pytest.raises(PlaygroundError, match=says):
+        run(tiny, prompts, tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()

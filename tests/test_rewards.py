@@ -3,7 +3,7 @@
 import pytest
 
 from playground.errors import PlaygroundError
-from playground.training.labels.rewards import REWARDS, reward_named
+from playground.training.labels.rewards import REWARDS, check_answers, reward_named
 
 
 def test_fewer_repeats_prefers_the_text_that_repeats_less():
@@ -26,6 +26,15 @@ def test_contains_answer_reads_the_accepted_answers():
     assert reward.score(record, "A dog has Four legs.") == 1
     assert reward.score(record, "A dog has fourteen legs.") == 0
     assert reward.comparable("anything", "else")
+
+
+@pytest.mark.parametrize("record", [{}, {"answers": "four"}, {"answers": []}, {"answers": [4]}])
+def test_a_prompt_without_accepted_answers_is_refused_where_they_are_read(record):
+    known = {"id": "p0", "answers": ["four"]}
+    with pytest.raises(PlaygroundError, match="the prompt 'p1' has none"):
+        check_answers(reward_named("contains-answer"), [known, {"id": "p1", **record}])
+    check_answers(reward_named("fewer-repeats"), [known, {"id": "p1", **record}])
+    check_answers(reward_named("contains-answer"), [known])
 
 
 def test_an_unknown_reward_is_answered_with_those_there_are():

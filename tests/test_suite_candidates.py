@@ -99,6 +99,15 @@ def test_a_file_is_not_continued_with_other_tasks(tmp_path):
         suite_candidates.run(TinyLM(end_bias=-99.0), TASKS[1:], out, each=2, sets=1, pairs=5)
 
 
+def test_a_file_is_not_continued_with_other_prompts_under_the_same_ids(tmp_path):
+    out, more = tmp_path / "labels.jsonl", {"each": 2, "sets": 1, "pairs": 5}
+    sample(out)
+    for changed in ({"prompt": "New wording"}, {"family": "other"}):
+        with pytest.raises(PlaygroundError, match="another wording"):
+            suite_candidates.run(object.__new__(Idle), [replace(TASKS[0], **changed), *TASKS[1:]], out, **more)
+    suite_candidates.run(object.__new__(Idle), [replace(TASKS[0], cluster="regrouped"), *TASKS[1:]], out, **more)
+
+
 def sample(out: Path, model=None):
     return suite_candidates.run(model or TinyLM(end_bias=-99.0), TASKS, out, each=2, sets=1, pairs=5)
 

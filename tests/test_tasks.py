@@ -46,6 +46,15 @@ def test_the_request_is_what_the_task_says():
     assert (request.stop, request.seed, request.max_tokens, request.source) == (("\n",), 7, 8, None)
 
 
+def test_the_digest_says_what_is_asked_and_scored_and_no_more():
+    others = {"id": "u", "suite": "z", "family": "x", "cluster": "y", "split": "dev"}
+    assert replace(ANY, **others).digest == ANY.digest
+    asked = {"prompt": "?", "max_tokens": 9, "metric": "few-flaws", "system": "Be brief.", "prefill": "It"}
+    asked |= {"stop": (".",), "replies": 4, "answers": ("mars",)}
+    assert {*others, *asked} == {*Task.__dataclass_fields__}
+    assert len({ANY.digest, *(replace(ANY, **{name: value}).digest for name, value in asked.items())}) == 9
+
+
 def test_the_record_is_plain_json_with_the_same_names():
     assert Task.from_record(json.loads(json.dumps(ANY.to_record()))) == ANY
     assert set(ANY.to_record()) == {*Task.__dataclass_fields__}

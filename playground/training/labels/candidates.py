@@ -23,10 +23,12 @@ from tqdm import tqdm
 
 from playground.decoding.trace import Trace
 from playground.records import Preference
-from playground.training.labels.journal import Journal, selection
+from playground.training.labels.journal import WORDING, Journal, selection, wording
 from playground.training.labels.lanes import UNIFORM, prompt_records, replies, request_for, uniform
 from playground.training.labels.pairing import Candidate, pairs_of, preference
-from playground.training.labels.rewards import Reward, reward_named
+from playground.training.labels.rewards import Reward, check_answers, reward_named
+
+GROUPING = ("split", "class", "cluster")  # of a prompt's record; what is decoded does not depend on them
 
 
 def run(
@@ -46,10 +48,12 @@ def run(
     """Writes the preference file `out` and its manifest; returns the counts. `model` satisfies the engine's protocol."""
     judge = reward_named(reward)
     records = prompt_records(prompts, split, limit)
+    check_answers(judge, records)
     heads = {UNIFORM: uniform(level, model.hidden_size)}
     specs = [f"adaptive-{level}:checkpoint={UNIFORM},select=sample"] * n
     settings = {"reward": reward, "level": level, "n": n, "seed": seed, "pairing": pairing, "pairs": pairs}
     settings |= {"max_tokens": max_tokens, "prompts": selection(r["id"] for r in records), **origin(model)}
+    settings[WORDING] = wording((r["id"], {k: v for k, v in r.items() if k not in GROUPING}) for r in records)
     with Journal(out, settings) as journal:
         for record in tqdm([r for r in records if r["id"] not in journal.counts], desc=f"{level} {reward}"):
             traces = replies(model, request_for(record, seed, max_tokens), specs, heads)

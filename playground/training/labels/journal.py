@@ -6,10 +6,14 @@ FILE.manifest.json   written at the end: settings, counts, sha256 of FILE
 
 A prompt counts as finished once its line stands in FILE.progress; what FILE holds behind the last such place is cut off
 at the next start. The same seed gives the same replies, so the file ends with the same bytes as without the kill.
+
+Settings hold `wording`, a digest of all that is asked. A file that a former version began has none: nothing can be checked
+then, and the digest is added.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -20,6 +24,8 @@ from typing import Any
 
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
+
+WORDING = "wording"
 
 
 class Journal:
@@ -65,31 +71,45 @@ class Journal:
         path.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _write_log(self, value: Any) -> None:
-        self._log.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+        self._log.write(_line(value))
         self._log.flush()
 
     def _read(self) -> int:
         """What an earlier run finished, and where the records then end; a half-written last line is cut off."""
-        if not self._progress.is_file():
-            if self.out.is_file() and self.out.stat().st_size:
-                raise PlaygroundError(f"{self.out} exists and is not an unfinished run's; name another file.")
-            return 0
-        content = self._progress.read_bytes()
+        content = self._progress.read_bytes() if self._progress.is_file() else b""
         whole = content[: content.rfind(b"\n") + 1]
-        with self._progress.open("r+b") as file:
-            file.truncate(len(whole))
-        lines = [json.loads(line) for line in whole.split(b"\n")[:-1]]
-        if lines:
-            self._check(lines[0])
-        for name, _, counts, note in lines[1:]:
-            self.counts[name], self.notes[name] = Counter(counts), note
-        end = int(lines[-1][1]) if lines[1:] else 0
-        if not self.out.is_file() or self.out.stat().st_size < end:
+        if not whole and self.out.is_file() and self.out.stat().st_size:
+            raise PlaygroundError(f"{self.out} exists and is not an unfinished run's; name another file.")
+        began, finished = self._parsed(whole, content[len(whole) :])
+        if began is not None:
+            self._check(began)
+        end = finished[-1][1] if finished else 0
+        if end and not (self.out.is_file() and self.out.stat().st_size >= end):
             raise PlaygroundError(f"{self.out} holds less than {self._progress} says; remove both and sample anew.")
+        if began is not None and began.get(WORDING) != self.settings.get(WORDING):
+            whole = _line(self.settings) + whole[whole.index(b"\n") + 1 :]
+        if whole != content:
+            replace_file(self._progress, whole)
+        for name, _, counts, note in finished:
+            self.counts[name], self.notes[name] = Counter(counts), note
         return end
+
+    def _parsed(self, whole: bytes, half: bytes) -> tuple[dict[str, Any] | None, list[Any]]:
+        """The settings and the finished prompts of the log's whole lines. Raises PlaygroundError where no run wrote them."""
+        with contextlib.suppress(ValueError, TypeError):
+            began, *finished = [json.loads(line) for line in whole.split(b"\n")[:-1]] or [None]
+            ours = isinstance(began, dict) if whole else _line(self.settings).startswith(half)
+            if ours and all(_is_entry(*entry) for entry in finished):
+                return began, finished
+        raise PlaygroundError(
+            f"{self._progress} must hold what an unfinished run wrote there, and does not; remove it and {self.out}, "
+            "or name another file."
+        )
 
     def _check(self, began: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(self.settings))
+        if WORDING not in began:
+            now.pop(WORDING, None)
         differs = next((key for key in {**began, **now} if began.get(key) != now.get(key)), None)
         if differs is not None:
             raise PlaygroundError(
@@ -98,7 +118,28 @@ class Journal:
             )
 
 
+def _is_entry(name: Any, end: Any, counts: Any, note: Any) -> bool:
+    return isinstance(name, str | int) and isinstance(end, int) and isinstance(counts, dict)
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file at once: a kill leaves the former content or the new one, never a part."""
+    half = path.with_name(path.name + ".new")
+    half.write_bytes(content)
+    half.replace(path)
+
+
 def selection(names: Iterable[str]) -> str:
     """How many prompts a run has, and which: a setting, so that another selection is not added to its file unseen."""
     chosen = sorted(names)
     return f"{len(chosen)}, sha256 {hashlib.sha256(canonical_json(chosen).encode()).hexdigest()[:12]}"
+
+
+def wording(asked: Iterable[tuple[str, Any]]) -> str:
+    """A digest of (id, all that decides its replies and labels), whatever their order: a setting, as `selection` is."""
+    text = json.dumps(sorted(asked, key=lambda pair: pair[0]), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,18 +81,32 @@ def _no_heads(name: str) -> Head:
 def prompt_records(path: Path, split: str, limit: int | None = None) -> list[dict[str, Any]]:
     """The prompts of one split, thinned evenly to at most `limit`. Raises PlaygroundError for a file that holds none."""
     try:
-        records = [
-            r for r in json.loads(path.read_text(encoding="utf-8")) if r["split"] == split and r["id"] and r["prompt"]
-        ]
+        everything = json.loads(path.read_text(encoding="utf-8"))
+        records = [r for r in everything if r["split"] == split and r["id"] and r["prompt"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PlaygroundError(
             f"`prompts` must be a JSON list of objects with id, split and prompt; {path} is not."
         ) from error
+    _check_records(records, [r["id"] for r in everything if r.get("id")], path)
     if not records:
         raise PlaygroundError(f"`split` must be one that {path} has prompts of ({', '.join(SPLITS)}), got {split!r}.")
     if limit is None or limit >= len(records):
         return records
     return [records[i * len(records) // limit] for i in range(limit)]
+
+
+def _check_records(records: Sequence[Mapping[str, Any]], names: Sequence[Any], path: Path) -> None:
+    """Raises PlaygroundError for ids that come twice, and for what is asked where it is no text."""
+    if {type(name) for name in names} not in (set(), {str}, {int}):
+        raise PlaygroundError(f"`id` must be a text, or a whole number, for every prompt alike; in {path} it is not.")
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise PlaygroundError(f"`id` must be another for every prompt; {path} has {twice!r} twice.")
+    for record in records:
+        for key in ("prompt", "prefill", "system", "source"):
+            value = record.get(key, "")
+            if not isinstance(value, str) and not (value is None and key in ("system", "source")):
+                raise PlaygroundError(f"`{key}` must be a text; {path} has another for the prompt {record['id']!r}.")
 
 
 def request_for(record: Mapping[str, Any], seed: int, max_tokens: int) -> Request:

@@ -5,7 +5,7 @@ A reward scores one reply to one prompt record (higher is better) and says which
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,17 @@ WORD_SHARE_LOSS = 0.02
 
 @dataclass(frozen=True)
 class Reward:
-    """score(record, text) of one reply; comparable(winner, loser) says whether the pair may teach."""
+    """score(record, text) of one reply; comparable(winner, loser) says whether the pair may teach.
+
+    reads_answers   whether a prompt's record must have `answers`
+    """
 
     name: str
     family: str
     summary: str
     score: Callable[[Mapping[str, Any], str], float]
     comparable: Callable[[str, str], bool]
+    reads_answers: bool = False
 
 
 def _fewer_repeats(record: Mapping[str, Any], text: str) -> float:
@@ -57,7 +61,14 @@ REWARDS = (
         _fewer_flaws,
         _always,
     ),
-    Reward("contains-answer", "facts", "1 where the reply holds an accepted answer, else 0", _contains_answer, _always),
+    Reward(
+        "contains-answer",
+        "facts",
+        "1 where the reply holds an accepted answer, else 0",
+        _contains_answer,
+        _always,
+        reads_answers=True,
+    ),
 )
 
 
@@ -67,3 +78,13 @@ def reward_named(name: str) -> Reward:
         if reward.name == name:
             return reward
     raise PlaygroundError(f"`reward` must be one of {', '.join(r.name for r in REWARDS)}, got {name!r}.")
+
+
+def check_answers(reward: Reward, records: Sequence[Mapping[str, Any]]) -> None:
+    """Raises PlaygroundError where `reward` reads accepted answers and a prompt has none."""
+    for record in records if reward.reads_answers else ():
+        answers = record.get("answers")
+        if not (isinstance(answers, list) and answers and all(isinstance(answer, str) for answer in answers)):
+            raise PlaygroundError(
+                f"`answers` must be a list of texts for the reward {reward.name}; the prompt {record['id']!r} has none."
+            )

@@ -25,7 +25,7 @@ from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.labels.candidates import lean, origin
-from playground.training.labels.journal import Journal, selection
+from playground.training.labels.journal import WORDING, Journal, selection, wording
 from playground.training.labels.lanes import GRID, ROWS, in_batches
 from playground.training.labels.marks import marked
 from playground.training.labels.pairing import Candidate, pairs_of, preference
@@ -55,6 +55,7 @@ def run(
         "grid": list(GRID),
         "tasks": selection(task.id for task in tasks),
         **origin(model),
+        WORDING: wording((task.id, [task.family, task.digest]) for task in tasks),
     }
     with Journal(out, settings) as journal:
         for task in tqdm([t for t in tasks if t.id not in journal.counts], desc=f"sample {tasks[0].suite}"):

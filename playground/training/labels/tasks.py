@@ -7,6 +7,7 @@ temperature although variety is asked for.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 
 from playground.analysis.flaws import flaws
 from playground.analysis.measures import contains_answer
-from playground.decoding.trace import Request
+from playground.decoding.trace import Request, canonical_json
 from playground.errors import PlaygroundError
 from playground.training.labels.mentions import distinct_mentioned
 
 TUPLES = ("stop", "answers")
+ASKED = ("prompt", "system", "prefill", "stop", "max_tokens", "replies", "metric", "answers")
 SUITES = ("grounded-or-varied", "minimal-pairs", "repetition")
 
 
@@ -58,6 +60,12 @@ class Task:
     def request(self, seed: int) -> Request:
         """What is decoded, with the seed of every reply."""
         return Request(self.prompt, self.system, self.prefill, self.stop, seed, self.max_tokens)
+
+    @property
+    def digest(self) -> str:
+        """Of all that decides the replies to it and their scores, in twelve digits; clusters may be regrouped at will."""
+        record = self.to_record()
+        return hashlib.sha256(canonical_json({name: record[name] for name in ASKED}).encode()).hexdigest()[:12]
 
     def to_record(self) -> dict[str, Any]:
         """A plain JSON object with the names of the fields."""
