@@ -3,6 +3,7 @@
 import json
 import math
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from playground.training.evaluation.repetition import FIXED, PLAIN, RIVALS, cont
 from playground.training.evaluation.repetition_commands import chosen, resolved, spec_of
 from playground.training.evaluation.repetition_figures import figures
 from playground.training.evaluation.repetition_report import in_words, short, side, write_report
+from playground.training.evaluation.scores import manifest_file
 from playground.training.labels.lanes import GRID, trained
 from playground.training.labels.suites.repetition import tasks
 from playground.training.labels.tasks import Task
@@ -60,6 +62,7 @@ def test_a_table_that_was_cut_off_is_continued_to_the_same_table(tiny, base, few
     assert all(set(row) == {POLICY, SHUFFLED, MATCHED, *PLAIN[:3], "edt:t0=1,theta=1"} for row in whole.values())
     content = (tmp_path / "a.jsonl").read_bytes()
     (tmp_path / "b.jsonl").write_bytes(content[: len(content) * 2 // 3])
+    manifest_file(tmp_path / "b.jsonl").write_bytes(manifest_file(tmp_path / "a.jsonl").read_bytes())
     assert run(tiny, wanted, [POLICY], heads, tmp_path / "b.jsonl", samples=2) == whole
     assert (tmp_path / "b.jsonl").read_bytes() == content
 
@@ -98,6 +101,16 @@ def test_another_model_may_not_continue_a_table(tiny, few, tmp_path):
     (tmp_path / "a.jsonl.manifest.json").write_text(json.dumps({"model": "other"}))
     with pytest.raises(PlaygroundError, match="another model"):
         run(tiny, [task(0)], [], {}, tmp_path / "a.jsonl")
+
+
+def test_other_prompts_under_the_same_ids_may_not_continue_a_table(tiny, few, tmp_path):
+    run(tiny, [task(0)], [], {}, tmp_path / "a.jsonl")
+    before = (tmp_path / "a.jsonl").read_bytes()
+    with pytest.raises(PlaygroundError, match="another task under the id 'stories-0'"):
+        run(tiny, [replace(task(0), max_tokens=4), task(1)], [], {}, tmp_path / "a.jsonl")
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+    run(tiny, [replace(task(0), cluster="regrouped"), task(1)], [], {}, tmp_path / "a.jsonl")
+    assert {name for name, _ in read(tmp_path / "a.jsonl")} == {"stories-0", "stories-1"}
 
 
 def test_a_control_is_no_policy_under_test(tiny, few, tmp_path):

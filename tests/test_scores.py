@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,65 @@ def test_a_table_of_another_seed_is_not_continued(tiny, tmp_path):
     scores.run(tiny, TASKS[:1], PLAN, tmp_path / "t.jsonl", seed=1)
     with pytest.raises(PlaygroundError, match="another seed"):
         scores.run(tiny, TASKS, PLAN, tmp_path / "t.jsonl", seed=2)
+
+
+def test_a_table_is_extended_with_tasks_but_not_with_others_under_the_same_ids(tiny, tmp_path):
+    out = tmp_path / "t.jsonl"
+    scores.run(tiny, TASKS[:1], PLAN, out)
+    before = out.read_bytes()
+    regrouped = [replace(TASKS[0], cluster="d"), *TASKS[1:]]
+    for changed in (replace(TASKS[0], prompt="New wording"), replace(TASKS[0], answers=("z",))):
+        with pytest.raises(PlaygroundError, match="another task under the id 'f0'"):
+            scores.run(tiny, [changed, *TASKS[1:]], PLAN, out)
+    assert out.read_bytes() == before
+    assert set(scores.run(tiny, regrouped, PLAN, out)) == {"f0", "a0", "f1"}
+    assert json.loads(scores.manifest_file(out).read_text())["tasks"] == {t.id: t.digest for t in TASKS}
+
+
+def test_a_manifest_without_tasks_is_accepted_and_completed(tiny, tmp_path):
+    out = tmp_path / "t.jsonl"
+    table = scores.run(tiny, TASKS, PLAN, out)
+    whole, rows = scores.manifest_file(out).read_bytes(), out.read_bytes()
+    scores.manifest_file(out).write_text(json.dumps(scores.made_by(out)))
+    assert "tasks" not in scores.made_by(out)
+    assert scores.run(tiny, TASKS, PLAN, out) == table
+    assert (scores.manifest_file(out).read_bytes(), out.read_bytes()) == (whole, rows)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.replies.jsonl"])
+def test_a_file_that_is_no_table_is_left_alone(tiny, tmp_path, name):
+    (tmp_path / name).write_text("mine\nand no line's end")
+    with pytest.raises(PlaygroundError, match="another place"):
+        scores.run(tiny, TASKS, PLAN, tmp_path / "t.jsonl")
+    assert (tmp_path / name).read_text() == "mine\nand no line's end"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"tasks": 3}'])
+def test_a_damaged_manifest_is_refused_and_the_table_left_alone(tiny, tmp_path, damage):
+    out = tmp_path / "t.jsonl"
+    scores.run(tiny, TASKS[:1], PLAN, out)
+    before = out.read_bytes()
+    scores.manifest_file(out).write_text(damage)
+    for use in (lambda: scores.run(tiny, TASKS, PLAN, out), lambda: scores.made_by(out)):
+        with pytest.raises(PlaygroundError, match="cannot be read; remove both"):
+            use()
+    assert (out.read_bytes(), scores.manifest_file(out).read_text()) == (before, damage)
+
+
+def test_a_kill_while_the_manifest_is_written_leaves_the_former_one(tiny, tmp_path, monkeypatch):
+    out = tmp_path / "t.jsonl"
+    scores.run(tiny, TASKS[:1], PLAN, out)
+    before = scores.manifest_file(out).read_bytes()
+
+    def killed(self, content):
+        self.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        scores.run(tiny, TASKS, PLAN, out)
+    assert scores.manifest_file(out).read_bytes() == before
 
 
 def test_held_out_clusters_are_measured_evenly_and_others_once():

@@ -97,7 +97,7 @@ def run(
             "commit": commit(),
             "model": model.name,
             "revision": model.revision,
-            "table": json.loads(scores.manifest_file(table).read_text(encoding="utf-8")),
+            "table": scores.made_by(table),
             "labels_sha256": known.sha256,
             "label_pairs": len(known.pairs.prompts),
             "labels_dropped": dict(known.dropped),

@@ -6,7 +6,7 @@ temperature with its mean entropy. Texts are kept and measured later, so another
 
 FILE.jsonl           {"id", "sample", "replies": {label: {"text", "nll", "tokens", "temperature", "checkpoint"}}}
                      nll: mean of −log p over the reply's tokens under the model at T = 1, in nats
-FILE.manifest.json   what must not change within a table
+FILE.manifest.json   what must not change within a table, and a digest of every task
 
 What FILE holds is not decoded again; a policy that it lacks, or whose checkpoint has changed, is added.
 """
@@ -90,11 +90,11 @@ def run(
     """Decodes what the table `out` does not hold yet; returns all of it. `model` satisfies the engine's protocol.
 
     heads   the checkpoints that the policies may name
-    Raises PlaygroundError where `out` was begun with another model or seed; the length is the tasks' own and is not checked.
+    Raises PlaygroundError where `out` was begun with another model or seed, or with other tasks under the same ids.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    made_by = {"model": model.name, "revision": model.revision, "precision": model.precision, "seed": seed}
-    check_begun(out, made_by)
+    by = {"model": model.name, "revision": model.revision, "precision": model.precision, "seed": seed}
+    check_begun(out, by, tasks)
     groups = [*under_test(policies, heads), *([Lane(spec, spec)] for spec in (*RIVALS, *FIXED))]
     table = read(out)
     with out.open("a", encoding="utf-8") as file:

@@ -10,14 +10,16 @@ an interval over clusters, which takes them for independent, is too narrow (LOG.
 FILE              JSON lines, two a task: {"id", "scores": {setting: [score of each candidate]}}; all tasks without a filter
                   first, then all with the filters, so that an unfinished table has what matters most
 FILE.replies.jsonl   {"id", "replies": {setting: [[text, …] of each candidate]}}
-FILE.manifest.json   what must not change within a table
+FILE.manifest.json   what must not change within a table, and "tasks": {id: digest of what is asked and how it is scored};
+                     a table of a former version has no digests, which are added
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,11 @@ from tqdm import tqdm
 from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
 from playground.training.evaluation.plan import Plan, setting
+from playground.training.labels.journal import replace_file
 from playground.training.labels.lanes import ROWS, in_batches
 from playground.training.labels.tasks import Task
 
+TASKS = "tasks"
 SEED = 20_000_003  # of evaluation replies; labels are sampled with other seeds
 Scores = dict[str, dict[str, list[float]]]
 Replies = dict[str, dict[str, list[list[str]]]]
@@ -37,15 +41,14 @@ Replies = dict[str, dict[str, list[list[str]]]]
 def run(model: Any, tasks: Sequence[Task], plan: Plan, out: Path, seed: int = SEED) -> Scores:
     """Decodes what the table `out` does not hold yet; returns all of it. `model` satisfies the engine's protocol.
 
-    Raises PlaygroundError where `out` was begun with another model, seed or plan.
+    Raises PlaygroundError where `out` was begun with another model, seed or plan, or with other tasks under the same ids.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    check_begun(
-        out, {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision}
-    )
+    measured = sorted(plan.measured(tasks), key=lambda task: hashlib.sha256(task.id.encode()).digest())
+    by = {**manifest(plan, seed), "model": model.name, "revision": model.revision, "precision": model.precision}
+    check_begun(out, by, measured, [replies_file(out)])
     _cut(replies_file(out), _cut(out))
     known, _ = read(out)
-    measured = sorted(plan.measured(tasks), key=lambda task: hashlib.sha256(task.id.encode()).digest())
     passes = [name for name in plan.settings if name not in plan.filtered], plan.filtered
     with out.open("a", encoding="utf-8") as file, replies_file(out).open("a", encoding="utf-8") as texts:
         for names in passes:
@@ -102,7 +105,7 @@ def manifest_file(out: Path) -> Path:
 
 
 def manifest(plan: Plan, seed: int) -> dict[str, Any]:
-    """What must not change within a table: settings, samples and the seed."""
+    """What must not change within a table, but for the model: settings, samples and the seed."""
     return {
         "suite": plan.suite,
         "seed": seed,
@@ -111,19 +114,46 @@ def manifest(plan: Plan, seed: int) -> dict[str, Any]:
     }
 
 
-def check_begun(out: Path, made_by: Mapping[str, Any]) -> None:
-    """Writes down what makes the table `out`; raises PlaygroundError where it was begun with something else."""
+def made_by(out: Path) -> dict[str, Any]:
+    """What made the table `out`, without its tasks. Raises PlaygroundError where its manifest cannot be read."""
+    return {key: value for key, value in _manifest(out).items() if key != TASKS}
+
+
+def check_begun(out: Path, by: Mapping[str, Any], tasks: Iterable[Task], beside: Sequence[Path] = ()) -> None:
+    """Writes down what makes the table `out`, and a digest of each of its tasks; more tasks may be added later.
+
+    Raises PlaygroundError, before anything is written, where `out` was begun with something else or with other tasks
+    under the same ids, and where `out`, or a file `beside` it, is none of a table.
+    """
+    began: dict[str, Any] = {}
+    if manifest_file(out).is_file():
+        began = _manifest(out)
+        differs = next((key for key, value in by.items() if began.get(key) != value), None)
+        if differs is not None:
+            raise PlaygroundError(
+                f"{out} was begun with another {differs} ({_short(began.get(differs))}, now {_short(by[differs])}); "
+                "name another place."
+            )
+    else:
+        for path in (out, *beside):
+            if path.exists() and (not path.is_file() or path.stat().st_size):
+                raise PlaygroundError(f"{path} exists and is not of an unfinished table; name another place.")
+    known, asked = began.get(TASKS, {}), {task.id: task.digest for task in tasks}
+    other = next((name for name, digest in asked.items() if known.get(name, digest) != digest), None)
+    if other is not None:
+        raise PlaygroundError(f"{out} was begun with another task under the id {other!r}; name another place.")
+    now = {**began, **by, TASKS: {**known, **asked}}
+    if now != began:
+        replace_file(manifest_file(out), (json.dumps(now, indent=1) + "\n").encode())
+
+
+def _manifest(out: Path) -> dict[str, Any]:
     path = manifest_file(out)
-    if not path.is_file():
-        path.write_text(json.dumps(made_by, indent=1) + "\n", encoding="utf-8")
-        return
-    began = json.loads(path.read_text(encoding="utf-8"))
-    differs = next((key for key, value in made_by.items() if began.get(key) != value), None)
-    if differs is not None:
-        raise PlaygroundError(
-            f"{out} was begun with another {differs} ({_short(began.get(differs))}, now {_short(made_by[differs])}); "
-            "name another place."
-        )
+    with contextlib.suppress(ValueError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict) and isinstance(found.get(TASKS, {}), dict):
+            return found
+    raise PlaygroundError(f"{path} must say what made the table {out}, and cannot be read; remove both to begin anew.")
 
 
 def _short(value: Any) -> str:
