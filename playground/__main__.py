@@ -114,7 +114,19 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(_refusal(error), file=sys.stderr)
+        return 2
     return 0
+
+
+def _refusal(error: OSError) -> str:
+    """What the system refused, in one sentence."""
+    why = (error.strerror or str(error) or type(error).__name__)[:300].strip().rstrip(".")
+    sentence = f"The system refused what the command needs: {why}."
+    if error.filename is not None:
+        sentence = f"Every file and folder must be one that the command can use; {error.filename} is not: {why}."
+    return " ".join(sentence.split())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from models.language_model import LanguageModel
 from playground import parts
 from playground.__main__ import main
 from playground.decoding.trace import Trace
+from playground.training import commands
+from playground.training.labels import candidates
 from tests.tiny_lm import TinyLM
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -163,6 +165,77 @@ def test_an_export_to_a_place_that_cannot_be_written_is_refused(
 ) -> None:
     command = ["export", "--format", "lpo", "--out", str(tmp_path / "no" / "x"), "--data-folder", str(tmp_path / "d")]
     assert "choose another --out" in refused(command, capsys)
+
+
+def a_folder_within(folder: Path) -> Path:
+    (folder / "within").mkdir()
+    return folder / "within"
+
+
+def below_a_file(folder: Path) -> Path:
+    return an_empty_file(folder) / "x"
+
+
+@pytest.mark.parametrize("place", [a_folder_within, below_a_file])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["sample", "--prompts", "playground/prompts/stories.json", "--reward", "fewer-repeats", "--limit", "1"],
+        ["sample", "--suite", "minimal-pairs", "--limit", "1"],
+        ["scores", "--suite", "minimal-pairs"],
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_a_table_or_label_file_that_cannot_be_written_is_refused(
+    command: list[str],
+    place: Callable[[Path], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(commands, "load_model", lambda settings: TinyLM(end_bias=-99.0))
+    path = place(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert str(tmp_path) in refused([*command, "--out", str(path)], capsys)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_cache_that_cannot_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny, labels, cache = TinyLM(end_bias=-99.0), tmp_path / "labels.jsonl", below_a_file(tmp_path)
+    monkeypatch.setattr(commands, "load_model", lambda settings: tiny)
+    asked = [{"id": f"p{i}", "split": "train", "prompt": f"Prompt {i}?", "answers": list("abcdef")} for i in range(4)]
+    (tmp_path / "asked.json").write_text(json.dumps(asked))
+    sampled = {"level": "sequence", "n": 12, "pairs": 4, "max_tokens": 12}
+    assert candidates.run(tiny, tmp_path / "asked.json", "contains-answer", labels, **sampled)["pairs"]
+    command = ["train", "--data", str(labels), "--level", "sequence", "--out", "x", "--folder", str(tmp_path / "heads")]
+    assert main([*command, "--cache-folder", str(cache)], {}) == 2
+    assert str(cache) in capsys.readouterr().err.splitlines()[-1]  # below the bars of progress
+
+
+def test_a_folder_of_a_reproduction_below_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["reproduce", "--data", str(tmp_path), "--out", str(below_a_file(tmp_path)), "--only", "tempnet"]
+    assert "that the command can use" in refused(command, capsys)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError(28, "No space left on device"), "The system refused what the command needs: No space left on device."),
+        (ConnectionError("no route\nto host"), "The system refused what the command needs: no route to host."),
+        (PermissionError(13, "Permission denied", "votes"), "; votes is not: Permission denied."),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(
+    error: OSError, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(parts, "load_language_model", fails)
+    assert refused(ASK, capsys).endswith(says)
 
 
 def test_a_real_process_refuses_with_two_and_one_line(tmp_path: Path) -> None:
