@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
+from playground.errors import PlaygroundError
 from playground.training.fit import Fit, Recipe, fit
 from playground.training.resume import Resume
 from tests.graded import votes, write
@@ -48,6 +52,47 @@ def test_a_fit_cut_after_any_epoch_ends_with_the_same_bits(tmp_path, epochs):
     seen = []
     assert same(whole, fit(planted(), 4, QUICK, progress=seen.append, resume=state, quiet=True))
     assert [epoch.epoch for epoch in seen] == list(range(epochs, 8))
+
+
+def after(calls: int) -> Callable[[], bool]:
+    """Says stop from its `calls`-th call on."""
+    asked = itertools.count(1)
+    return lambda: next(asked) >= calls
+
+
+BATCHES = 4  # of an epoch: 64 training pairs, 16 a batch
+STOPPED_IN = [(3, 2), (3, BATCHES), (1, BATCHES + 1)]  # epoch counted from 1, batch of it before which it is stopped
+
+
+@pytest.mark.parametrize(("epoch", "batch"), STOPPED_IN)
+@pytest.mark.parametrize("parts", [{}, {"batch": 4, "accumulate": 4, "token_weights": "sparse"}])
+def test_a_stop_within_an_epoch_keeps_what_was_best_before_it(epoch, batch, parts):
+    recipe, seen = replace(QUICK, **parts), []
+    calls = ((epoch - 1) * BATCHES + batch) * (16 // recipe.batch)
+    stopped = fit(planted(), 4, recipe, progress=seen.append, stop=after(calls), quiet=True)
+    whole = (calls - 1) // (BATCHES * 16 // recipe.batch)
+    assert len(seen) == whole
+    assert stopped.stopped
+    assert same(stopped, fit(planted(), 4, replace(recipe, epochs=whole), quiet=True))
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 2), *STOPPED_IN])
+def test_a_fit_stopped_within_an_epoch_goes_on_to_the_same_bits(tmp_path, epoch, batch):
+    whole = fit(planted(), 4, QUICK, quiet=True)
+    state = Resume(tmp_path / ".head.training", "this")
+    with contextlib.suppress(PlaygroundError):
+        fit(planted(), 4, QUICK, stop=after((epoch - 1) * BATCHES + batch), resume=state, quiet=True)
+    seen = []
+    assert same(whole, fit(planted(), 4, QUICK, progress=seen.append, resume=state, quiet=True))
+    assert seen[0].epoch == ((epoch - 1) * BATCHES + batch - 1) // BATCHES, "the unfinished epoch is done again"
+
+
+def test_a_stop_within_the_first_epoch_leaves_nothing(tmp_path):
+    state = Resume(tmp_path / ".head.training", "this")
+    for calls in (1, 2, BATCHES):
+        with pytest.raises(PlaygroundError, match="before its first epoch"):
+            fit(planted(), 4, QUICK, stop=after(calls), resume=state, quiet=True)
+    assert not state.path.exists()
 
 
 def test_the_state_of_another_training_or_a_damaged_one_is_not_taken_up(tmp_path):

@@ -1,7 +1,8 @@
 """The epochs of a fit: updates of a learner, what is known of it between them, and its way to disk and back.
 
 Each epoch's order and dropout come from streams keyed by (seed, epoch): a fit that goes on after its 7th epoch draws what
-the unbroken one draws, and ends with the same bits.
+the unbroken one draws, and ends with the same bits. A stop is heard before every batch; an epoch that it cuts is dropped:
+neither what is kept nor what is on disk knows of it.
 """
 
 from __future__ import annotations
@@ -92,11 +93,18 @@ def epochs(
     stop: Callable[[], bool] | None,
     quiet: bool,
 ) -> None:
+    """Epochs until the recipe's end, or until `stop` says so; `run.stopped` then tells.
+
+    Raises PlaygroundError for a fit that diverges, and for a stop before the first epoch has ended.
+    """
     recipe = run.recipe
     with tqdm(total=recipe.epochs, initial=len(run.log), desc="train", mininterval=1, disable=quiet) as bar:
         while not run.over:
             number = len(run.log)
-            train_loss = _epoch(run, train, number)
+            train_loss = _epoch(run, train, number, stop)
+            if train_loss is None:
+                run.stopped = True
+                break
             loss, margin = held_out(run.learner, held, recipe)
             if not math.isfinite(train_loss) or not math.isfinite(loss):
                 raise PlaygroundError(
@@ -107,13 +115,12 @@ def epochs(
             bar.update()
             if progress is not None:
                 progress(run.log[-1])
-            if stop is not None and not run.over and stop():
-                run.stopped = True
-                return
+    if not run.log:
+        raise PlaygroundError("The training was stopped before its first epoch; nothing was written.")
 
 
-def _epoch(run: Run, train: Pairs, number: int) -> float:
-    """One pass of updates; the mean preference loss over the training pairs, with dropout as drawn."""
+def _epoch(run: Run, train: Pairs, number: int, stop: Callable[[], bool] | None) -> float | None:
+    """One pass of updates; the mean preference loss over the training pairs, with dropout as drawn. None: it was stopped."""
     recipe, learner = run.recipe, run.learner
     torch.manual_seed(stream_key(recipe.seed, "dropout", number))
     order = torch.randperm(len(train), generator=random_stream(recipe.seed, "order", number)).tolist()
@@ -124,6 +131,8 @@ def _epoch(run: Run, train: Pairs, number: int) -> float:
         group = order[first : first + step]
         run.optimizer.zero_grad()
         for place in range(0, len(group), recipe.batch):
+            if stop is not None and stop():
+                return None
             batch = train.subset(group[place : place + recipe.batch])
             total += _backward(learner, batch, recipe, len(group))
         run.optimizer.step()

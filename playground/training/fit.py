@@ -78,11 +78,11 @@ def fit(
 
     start      the head to go on from (a parent); else a new, uniform one
     progress   called after every epoch
-    stop       asked after every epoch; the best state so far is then the result
+    stop       asked before every batch; the best state so far is then the result
     resume     where the state is kept after every epoch, and looked for at the start
     quiet      no progress bar
 
-    Raises PlaygroundError for states that are not numbers and for a fit that diverges.
+    Raises PlaygroundError for states that are not numbers, for a fit that diverges and for a stop within the first epoch.
     """
     _check(pairs)
     train_numbers, held_numbers = split_by_prompt(pairs, recipe.held_out, recipe.seed)
