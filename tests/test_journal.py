@@ -63,13 +63,6 @@ def test_a_file_of_something_else_is_left_alone(tmp_path):
     assert path.read_text() == "mine\n"
 
 
-@pytest.mark.parametrize("begin", [b"", b'{"seed": 0'])
-def test_a_half_begun_log_is_begun_again(tmp_path, begin):
-    progress(tmp_path / "x.jsonl").write_bytes(begin)
-    (tmp_path / "x.jsonl").write_bytes(b"")
-    assert run(tmp_path / "x.jsonl")[0] == Counter(prompts=3, pairs=9)
-
-
 @pytest.mark.parametrize(
     "damage",
     [b"", b"notes of somebody", b"notes\n", b"[]\n", b'{"seed": 0, "grid": [0.0, 0.2]}\n["a", 1]\n', b"\xff\n"],

@@ -155,7 +155,7 @@ def test_a_kill_while_the_manifest_is_written_leaves_the_former_one(tiny, tmp_pa
     before = scores.manifest_file(out).read_bytes()
 
     def killed(self, content):
-        self.touch()
+        self.open("wb").close()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "write_bytes", killed)
