@@ -53,7 +53,7 @@ def folder(tiny: TinyLM, tmp_path: Path) -> Path:
 
 
 def calibrated(model: TinyLM, folder: Path) -> list[Checkpoint]:
-    calibrate.run(model, NAMES, folder, folder / "prompts.json", limit=4, max_tokens=20)
+    calibrate.run(model, NAMES, [folder], folder / "prompts.json", limit=4, max_tokens=20)
     return [get([folder], name, base(model)) for name in NAMES]
 
 

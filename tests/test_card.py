@@ -58,6 +58,40 @@ RESULT = {
 }
 
 
+def test_untouched_clusters_have_a_column_and_a_sentence():
+    group = RESULT["groups"]["both"]
+    rows = [
+        *group["policies"],
+        {**policy("T 1", "fixed", 0.25, 0.25), "head_minus_untouched": {"mean": 0.1, "half": 0.2}},
+    ]
+    strata = {"x": {**group["strata"]["x"], "untouched": 1}}
+    verdict = {**group["verdict"], "not_beaten_on_untouched": ["T 1"]}
+    result = {**RESULT, "groups": {"both": {**group, "policies": rows, "strata": strata, "verdict": verdict}}}
+    text = card.text("head", meta({"suites": {"invented": card.suite_summary(result)}}))
+    assert "| T 1 | 0.250 ± 0.010 | 0.250 | +0.250 ± ∞ | +0.100 ± 0.200 |" in text
+    assert "| oracle | 0.625 ± 0.010 | 0.625 | -0.125 ± ∞ |  |" in text
+    assert "1 of 2 x" in text
+    assert "includes 0 against T 1" in text
+
+
+def test_ln_2_is_named_only_where_it_is_the_loss_of_the_uniform_head():
+    def of(**recipe) -> str:
+        found = training({"verifier": 10})
+        found["training"]["recipe"] |= recipe
+        return card.text("head", meta(found))
+
+    assert "ln 2" in of()
+    assert "ln 2" in of(loss="latent-token")
+    assert "(epoch 2;" in of()  # counted from 1, as everywhere else
+    for other in (
+        {"loss": "nll"},
+        {"strength": "margin"},
+        {"strength": "weight"},
+        {"loss": "latent-token", "reference": "length"},
+    ):
+        assert "ln 2" not in of(**other), other
+
+
 def test_votes_of_people_are_never_called_a_programs():
     people = card.text("head", meta(training({"human": 10})))
     assert "10 by people" in people

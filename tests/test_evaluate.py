@@ -1,12 +1,14 @@
 """The evaluation as a whole on TinyLM and an invented suite, and group figures on tables whose answers are known."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
 from models.checkpoints import Base, Meta, get, save
+from playground.__main__ import main
 from playground.errors import PlaygroundError
 from playground.records import Preference
 from playground.training.evaluation import evaluate, scores
@@ -17,6 +19,7 @@ from playground.training.evaluation.opponents import Item
 from playground.training.evaluation.plan import Plan, Stratum, setting
 from playground.training.labels.lanes import replies
 from playground.training.labels.tasks import Task
+from playground.training.train import recipe_for
 from tests.graded import decoded, sampled, vote, write
 
 FACT = Stratum("fact", "fact", "contains-answer", "extraction", 2, 2, crossed=True)
@@ -28,7 +31,7 @@ def task(name: str, stratum: Stratum, cluster: str, split: str) -> Task:
     several = stratum is ANY
     ask = f"Name a {name}." if several else f"Name the {name}."
     count = 4 if several else 1
-    letters = tuple("abcdefghijklmnop")
+    letters = (*"abcdefghijklmnop", *(f"{cluster}, number {i}" for i in range(40)))  # no class has most of another's
     return Task(
         name, "invented", stratum.family, cluster, ask, 5, stratum.metric, split, replies=count, answers=letters
     )
@@ -89,6 +92,33 @@ def test_a_head_that_knows_the_kind_of_prompt_beats_all_that_do_not():
     assert (said["better_than_router"], said["not_worse_than_router"]) == (False, True)  # it does the same
     assert said["scores_higher_than_the_head"] == []
     assert found["histograms"]["head"] == {"fact": [1, 0, 0], "any": [0, 0, 1]}
+
+
+def test_the_difference_on_clusters_that_no_choice_has_seen_stands_beside():
+    found, rows = figures(says(True))
+    assert "head_minus_untouched" not in rows["T 0"]  # no fact is of the test split: nothing of the group is untouched
+    strata = replace(FACT, untouched="dev"), ANY
+    plan = replace(PLAN, strata=strata)
+    seen = [replace(t, split="dev" if t.id in ("f0", "f1", "f2", "f3") else t.split) for t in TASKS]
+    items = [
+        replace(
+            item, task=t, stratum=strata[t.family == "any"], scores=better(item) if t.split == "dev" else item.scores
+        )
+        for item, t in zip(known(), seen, strict=True)
+    ]
+    heads = {"head": says(True), "linear head": says(True), "untrained head": says(False)}
+    found = group_figures(plan, items, folds_of(plan, seen, 2), heads, ("fact", "any"), beta=1.0)
+    assert found["strata"]["fact"]["untouched"] == 2
+    assert found["strata"]["any"]["untouched"] == found["strata"]["any"]["clusters"] == 3
+    rows = {row["name"]: row for row in found["policies"]}
+    assert rows["T 1.2"]["head_minus_untouched"]["mean"] == pytest.approx(0.5)  # 1.0 on these facts, .8 on the others
+    assert rows["T 1.2"]["head_minus"]["mean"] == pytest.approx(0.45)
+    assert rows["T 0"]["head_minus_untouched"]["mean"] == pytest.approx(0.3)
+    assert verdict(found, plan)["not_beaten_on_untouched"] == []
+
+
+def better(item: Item) -> dict[str, list[float]]:
+    return {name: [value + 0.2 * (heat(name) == 0) for value in values] for name, values in item.scores.items()}
 
 
 def test_a_head_that_is_always_wrong_loses_to_its_own_shuffled_prompts():
@@ -247,6 +277,42 @@ def test_from_labels_to_a_report_a_card_and_the_same_figures_again(tiny, tmp_pat
         assert row["name"] in card
         assert f"{row['score']['mean']:.3f}" in card
     assert "detects the type of prompt" in card
+
+
+def test_a_table_without_tasks_of_a_kind_is_refused_and_so_are_bad_labels_before_anything_is_decoded(
+    tiny, tmp_path, invented
+):
+    path = labels(tiny, tmp_path / "labels.jsonl", [t for t in TASKS if t.split == "train"])
+    out, features = tmp_path / "out", tmp_path / "features"
+    arguments = {"suite": "invented", "data": None, "out": out, "features": features}
+    with pytest.raises(PlaygroundError, match="has none of fact, any yet"):
+        evaluate.run(tiny, **arguments, labels=[path], unfinished=True)
+    with pytest.raises(PlaygroundError, match=r"missing\.jsonl"):
+        evaluate.run(tiny, **arguments, labels=[tmp_path / "missing.jsonl"])
+    assert not (out / "invented.scores.jsonl").exists()
+
+
+def test_figures_go_to_cards_of_heads_of_the_same_recipe_alone(tiny, tmp_path):
+    base = Base(tiny.name, tiny.revision, tiny.hidden_size, tiny.vocab_size)
+    recipe = asdict(recipe_for("sequence"))
+
+    def head(kind: str, **changes):
+        metrics = {"training": {"recipe": {**recipe, **changes}}}
+        meta = Meta(kind, base, (0.0, 0.6, 1.2), 256, "separate", None, "0" * 64, metrics, (1 / 3,) * 3, "", "abc")
+        return save(tmp_path, "head", AdaptiveDecoder(tiny.hidden_size, 3), meta, "")
+
+    evaluate.check_head(head("adaptive-sequence", seed=5))
+    for other in (head("adaptive-token"), head("adaptive-sequence", beta=0.5), head("adaptive-sequence", pool="none")):
+        with pytest.raises(PlaygroundError, match="default recipe"):
+            evaluate.check_head(other)
+
+
+@pytest.mark.parametrize(
+    ("suite", "flag"), [("minimal-pairs", "limit"), ("minimal-pairs", "policy"), ("repetition", "folds")]
+)
+def test_a_flag_that_the_suite_does_not_read_is_refused(suite, flag, tmp_path, capsys):
+    assert main(["evaluate", "--suite", suite, f"--{flag}", "3", "--out", str(tmp_path)]) == 2
+    assert f"`--{flag}` goes with" in capsys.readouterr().err
 
 
 def test_labels_of_strange_prompts_are_counted_and_nothing_else_is_refused(tiny, tmp_path, invented):

@@ -1,10 +1,12 @@
 """Folds: what is held out is trained on nowhere, not by a label, not by the standardisation, not by early stopping."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from playground.errors import PlaygroundError
-from playground.training.evaluation.folds import cross_fit, folds_of
+from playground.training.evaluation.folds import cross_fit, folds_of, relatives
 from playground.training.evaluation.linear import fit_linear
 from playground.training.evaluation.plan import Plan, Stratum
 from playground.training.fit import fit
@@ -73,6 +75,18 @@ def test_without_strata_that_take_turns_there_is_one_fold():
     plan = Plan("invented", (VARIED,), {"varied": ("varied",)})
     (fold,) = folds_of(plan, TASKS, 5)
     assert fold.held == fold.untrained == {f"class {i}" for i in range(3, 7)}
+
+
+def test_classes_that_share_most_members_are_held_out_together():
+    """A sign of the zodiac is a constellation: labels of one would teach the other."""
+    shared = {0: ("leo|lion", "libra"), 3: ("Leo", "Libra", "orion", "lyra", "vela"), 4: ("leo", "x", "y")}
+    members = {f"class {number}": names for number, names in shared.items()}
+    tasks = [replace(t, answers=members.get(t.cluster, (t.cluster,))) for t in TASKS]
+    assert relatives(tasks)["class 3"] == {"class 0"}  # it holds both names of class 0, and one in three of class 4
+    assert relatives(tasks)["class 0"] == {"class 3", "class 4"}  # class 4 holds one of its two names
+    folds = folds_of(PLAN, tasks, 3)
+    assert not any(fold.trains_on("class 0") for fold in folds)
+    assert all(fold.trains_on("class 1") for fold in folds)
 
 
 @pytest.mark.parametrize("count", [1, 7])

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from models.checkpoints import Base, get, load, load_head
+from models.checkpoints import Base, get, load, load_head, read
 from playground.__main__ import main
 from playground.errors import PlaygroundError
 from playground.training import train
@@ -245,6 +245,24 @@ def test_a_place_that_cannot_take_the_head_is_refused_before_anything_is_read(ti
     for folder, name, sentence in ((tmp_path, "No Name", "a-z, 0-9"), (tmp_path / "file", "head", "cannot be written")):
         with pytest.raises(PlaygroundError, match=sentence):
             train.run(tiny, [tmp_path / "missing.jsonl"], "token", name, folder, tmp_path / "features")
+
+
+def test_another_heads_name_is_refused_and_the_same_training_may_run_again(tiny, tmp_path):
+    data, quick = write(tmp_path / "votes.jsonl", votes(tiny, "token", 8)), replace(QUICK, epochs=2)
+    places = {"name": "head", "folder": tmp_path, "features_folder": tmp_path / "features"}
+    first = train.run(tiny, [data], "token", **places, recipe=quick)
+    assert train.run(tiny, [data], "token", **places, recipe=quick).sha256 == first.sha256
+    for other in ({"recipe": replace(quick, seed=7)}, {"recipe": quick, "parent": first}):
+        with pytest.raises(PlaygroundError, match="another head 'head'"):
+            train.run(tiny, [data], "token", **places, **other)
+    assert read(tmp_path, "head").sha256 == first.sha256
+
+
+def test_the_name_of_a_head_that_ships_is_refused_where_no_folder_is_named(tmp_path, capsys):
+    (tmp_path / "votes.jsonl").write_text("")
+    name = "adaptive-token.smollm2-135m"
+    assert main(["train", "--data", str(tmp_path / "votes.jsonl"), "--level", "token", "--out", name]) == 2
+    assert capsys.readouterr().err.strip().endswith(f"`--out` must be a new name: a head {name!r} ships.")
 
 
 def test_states_that_are_no_numbers_and_a_fit_that_diverges_are_refused():

@@ -27,7 +27,12 @@ def add_commands(subparsers: Any) -> None:
     calibrate = subparsers.add_parser("calibrate", help="the constant temperature that matches a head, for `matched`")
     add = calibrate.add_argument
     add("--head", required=True, nargs="+", metavar="NAME", help="checkpoints to match; their cards are written anew")
-    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
+    add(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="where the checkpoints are (default: one's own, then those that ship)",
+    )
     add("--prompts", type=Path, metavar="FILE", help="JSON list of prompts (default: the gallery, and held-out ones)")
     add("--limit", type=whole(1), default=24, help="at most this many prompts (default 24)")
     add("--max-tokens", type=whole(1), default=48)
@@ -43,6 +48,11 @@ def load_model(settings: Settings) -> LanguageModel:
     )
 
 
+def heads_of(arguments: argparse.Namespace, settings: Settings) -> list[Path]:
+    """Where a head is looked for by its name: in --folder, among one's own, among those that ship."""
+    return [*([arguments.folder] if arguments.folder else []), settings.trained_heads, SHIPPED]
+
+
 def command_line() -> str:
     """The command as it can be typed again."""
     return "python -m playground " + " ".join(sys.argv[1:])
@@ -51,7 +61,8 @@ def command_line() -> str:
 def _calibrate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     from playground.training.evaluation import calibrate
 
-    model = load_model(settings_from(vars(arguments), environment))
-    names = ("folder", "prompts", "limit", "max_tokens", "seed")
+    settings = settings_from(vars(arguments), environment)
+    names = ("prompts", "limit", "max_tokens", "seed")
     values = {name: getattr(arguments, name) for name in names}
-    calibrate.run(model, heads=arguments.head, command=command_line(), **values)
+    folders = heads_of(arguments, settings)
+    calibrate.run(load_model(settings), heads=arguments.head, folders=folders, command=command_line(), **values)

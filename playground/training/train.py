@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import NAME, Base, Checkpoint, Meta, load, save
+from models.checkpoints import NAME, Base, Checkpoint, Meta, load, read, save
+from models.errors import ModelError
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
@@ -58,7 +59,7 @@ def run(
 
     parent     the head to go on from; its grid and its standardisation are kept
     progress   told the plain values of every epoch
-    stop       asked while votes are read (then nothing is written) and after every epoch (then the best so far is)
+    stop       asked for every vote that is read and every batch: within the first epoch nothing is written, later the best so far
     reading    told how many votes of how many have been read
     votes      what `read_preferences(data)` gave, where that has been called already
 
@@ -72,6 +73,7 @@ def run(
     start = None if parent is None else _start(parent, level, base)
     grid = grid_of(preferences, level, recipe.loss, None if parent is None else parent.meta.grid)
     spans = recipe.token_weights != "none"
+    _check_name(folder, name, digest, recipe, parent)
     pairs, dropped = pairs_of(
         model, preferences, level, features_folder, recipe.loss, grid, reading=reading, stop=stop, spans=spans
     )
@@ -137,7 +139,7 @@ def labels(preferences: Sequence[Preference]) -> dict[str, dict[str, int]]:
 
 
 def histogram(decoder: AdaptiveDecoder, pairs: Pairs, recipe: Recipe) -> tuple[float, ...]:
-    """Share of each temperature under argmax over the states of the held-out prompts; `evaluate` replaces it."""
+    """Share of each temperature under argmax over the states of the held-out pairs: a prompt counts once a pair."""
     held = pairs.subset(split_by_prompt(pairs, recipe.held_out, recipe.seed)[1])
     with torch.no_grad():
         chosen = decoder(held.hidden).argmax(-1)
@@ -168,6 +170,19 @@ def _check_place(folder: Path, name: str) -> None:
         raise PlaygroundError(f"`folder` cannot be written ({error.strerror}: {folder}); choose another.") from error
     if not os.access(folder, os.W_OK):
         raise PlaygroundError(f"`folder` cannot be written ({folder}); choose another.")
+
+
+def _check_name(folder: Path, name: str, digest: str, recipe: Recipe, parent: Checkpoint | None) -> None:
+    """Raises PlaygroundError for the name of another head; the same training may run again and writes the same weights."""
+    if not (folder / f"{name}.safetensors").exists():
+        return
+    try:
+        meta = read(folder, name).meta
+        made = meta.data_sha256, meta.metrics.get("training", {}).get("recipe"), meta.parent
+    except ModelError:
+        made = None
+    if made != (digest, asdict(recipe), parent.id if parent else None):
+        raise PlaygroundError(f"`out` must be a new name: {folder} holds another head {name!r}.")
 
 
 def _start(parent: Checkpoint, level: str, base: Base) -> AdaptiveDecoder:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints import SHIPPED
 from playground.config import add_common_flags, number, settings_from, whole
+from playground.errors import PlaygroundError
 from playground.training.lpo import LOSSES, REFERENCES, STRENGTHS
 from playground.training.recipe import CALIBRATIONS, POOLS, TOKEN_WEIGHTS
 
@@ -47,7 +47,7 @@ def add_train_command(subparsers: Any) -> None:
     add("--data", type=Path, required=True, nargs="+", metavar="FILE", help="preference/1 files")
     add("--level", choices=("token", "sequence"), required=True)
     add("--out", required=True, metavar="NAME", help="name of the checkpoint")
-    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoint is written")
+    add("--folder", type=Path, metavar="DIR", help="where the checkpoint is written (default: one's own)")
     add("--parent", metavar="NAME", help="go on from this head instead of a uniform one")
     add("--loss", choices=LOSSES, help="eq. 10, eq. 11 per token or per reply, eq. 9, or NLL (default: separate)")
     add(
@@ -79,25 +79,26 @@ def add_train_command(subparsers: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from models.checkpoints import Base, get
+    from models.checkpoints import SHIPPED, Base, get
     from playground.training import exclusions, train
-    from playground.training.commands import command_line, load_model
+    from playground.training.commands import command_line, heads_of, load_model
 
     settings = settings_from(vars(arguments), environment)
     given = {name: getattr(arguments, name) for name in RECIPE_FLAGS if getattr(arguments, name) is not None}
+    if arguments.folder is None and (SHIPPED / f"{arguments.out}.safetensors").exists():
+        raise PlaygroundError(f"`--out` must be a new name: a head {arguments.out!r} ships.")
     recipe = train.recipe_for(arguments.level, **given)
     votes = train.read_preferences(arguments.data)  # refused before the model is loaded
     exclusions.grid_of(votes[0], arguments.level, recipe.loss)
     model = load_model(settings)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
-    folders = [arguments.folder, settings.trained_heads, SHIPPED]
-    parent = get(folders, arguments.parent, base) if arguments.parent else None
+    parent = get(heads_of(arguments, settings), arguments.parent, base) if arguments.parent else None
     made = train.run(
         model,
         data=arguments.data,
         level=arguments.level,
         name=arguments.out,
-        folder=arguments.folder,
+        folder=arguments.folder or settings.trained_heads,
         features_folder=settings.cache_folder / "features",
         recipe=recipe,
         command=command_line(),

@@ -31,7 +31,7 @@ SUITES = tuple(PROMPTS / f"{name}.json" for name in ("gallery", "stories", "fact
 def run(
     model: Any,
     heads: Sequence[str],
-    folder: Path,
+    folders: Sequence[Path],
     prompts: Path | None = None,
     limit: int = 24,
     max_tokens: int = 48,
@@ -40,7 +40,7 @@ def run(
 ) -> None:
     """Decodes, solves, and writes the figures into each head's meta and card."""
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
-    checkpoints = [get([folder], name, base) for name in heads]
+    checkpoints = [get(folders, name, base) for name in heads]
     ready = {c.name: trained(c) for c in checkpoints}
     specs = [f"{c.meta.kind}:checkpoint={c.name}" for c in checkpoints]
     records = held_out(SUITES if prompts is None else (prompts,), limit)

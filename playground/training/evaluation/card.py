@@ -8,6 +8,7 @@ from typing import Any
 from models.checkpoints import Meta
 from playground.training.evaluation import repetition_card
 from playground.training.evaluation.plan import MARGIN
+from playground.training.lpo import LATENT
 
 LOSSES = {
     "separate": "equation 10, separate",
@@ -17,6 +18,7 @@ LOSSES = {
     "nll": "negative log-likelihood of what was chosen, a baseline",
 }
 UNMEASURED = "No held-out figures yet: run `python -m playground evaluate --suite SUITE`.\n"
+GAINS = {"head_minus": "head minus it", "head_minus_untouched": "the same, untouched clusters"}
 SOURCES = {"human": "people", "verifier": "programs that check a reply", "heuristic": "a heuristic"}
 
 
@@ -38,7 +40,7 @@ def text(name: str, meta: Meta) -> str:
         *_suites(meta.metrics.get("suites", {}), _pairs(meta)),
         *repetition_card.lines(meta.metrics.get("repetition", {})),
         *([] if meta.metrics.keys() & {"suites", "repetition"} else [UNMEASURED]),
-        "\n## Temperatures chosen under argmax on held-out prompts\n",
+        "\n## Temperatures chosen under argmax on held-out pairs\n",
         "| " + " | ".join(f"{t:g}" for t in meta.grid) + " |",
         "|" + "---|" * len(meta.grid),
         "| " + " | ".join(f"{share:.1%}" for share in meta.temperature_histogram) + " |\n",
@@ -95,10 +97,16 @@ def _training(metrics: Mapping[str, Any]) -> list[str]:
     )
     return [
         f"{metrics['train_pairs']} pairs trained on, {metrics['held_out_pairs']} of other prompts held out for early stopping "
-        f"(epoch {metrics['epoch']}; held-out loss {metrics['held_out_loss']:.4f}, ln 2 = 0.6931 is no knowledge; accuracy "
+        f"(epoch {metrics['epoch'] + 1}; held-out loss {metrics['held_out_loss']:.4f}{_ignorance(metrics['recipe'])}; accuracy "
         f"{metrics['held_out_accuracy']:.3f}; calibration error {metrics['calibration_error']:.3f}).",
         f"Recipe: {recipe}.\n",
     ]
+
+
+def _ignorance(recipe: Mapping[str, Any]) -> str:
+    """What the uniform head's loss would be, where that is the same whatever the votes are."""
+    plain = (recipe.get("strength", "none"), recipe.get("reference", "uniform")) == ("none", "uniform")
+    return ", ln 2 = 0.6931 is no knowledge" if plain and recipe["loss"] in ("separate", *LATENT) else ""
 
 
 def suite_summary(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +121,7 @@ def suite_summary(result: Mapping[str, Any]) -> dict[str, Any]:
         for row in group["policies"]:
             kept = {"name": row["name"], "kind": row["kind"], "score": short(row["score"])}
             kept["strata"] = {key: round(value["mean"], 5) for key, value in row["strata"].items()}
-            if "head_minus" in row:
-                kept["head_minus"] = short(row["head_minus"])
+            kept |= {key: short(row[key]) for key in GAINS if key in row}
             rows.append(kept)
         kept_group = {key: group[key] for key in ("strata", "seeds", "verdict")}
         groups[name] = {**kept_group, "policies": rows, "chosen": group["histograms"]["head"]}
@@ -166,23 +173,38 @@ def _group(name: str, group: Mapping[str, Any]) -> list[str]:
         f"{key}: {s['tasks']} tasks in {s['clusters']} clusters, {s['metric']}" for key, s in strata.items()
     )
     said = {True: "beats", False: "does not beat"}
+    gains = {key: title for key, title in GAINS.items() if any(key in row for row in group["policies"])}
     lines = [
         f"### {name}\n",
         f"{counts}. Each seed alone: {', '.join(f'{value:.3f}' for value in group['seeds'])}.\n",
         f"The head {said[verdict['beats_every_fixed']]} every fixed temperature of the grid, and {said[verdict['beats_shuffled']]} its own",
         f"temperatures on shuffled prompts. {_against_router(verdict)} Score higher: {', '.join(verdict['scores_higher_than_the_head']) or 'none'}.\n",
-        "| policy | score | " + " | ".join(strata) + " | head minus it |",
-        "|---|---|" + "---|" * len(strata) + "---|",
+        *_untouched(strata, verdict),
+        "| policy | score | " + " | ".join((*strata, *gains.values())) + " |",
+        "|---|---|" + "---|" * (len(strata) + len(gains)),
     ]
     for row in group["policies"]:
         cells = " | ".join(f"{row['strata'][key]:.3f}" for key in strata)
         label = f"**{row['name']}**" if row["kind"] == "head" else row["name"]
-        gain = _interval(row["head_minus"], sign=True) if "head_minus" in row else ""
-        lines.append(f"| {label} | {_interval(row['score'])} | {cells} | {gain} |")
+        differences = " | ".join(_interval(row[key], sign=True) if key in row else "" for key in gains)
+        lines.append(f"| {label} | {_interval(row['score'])} | {cells} | {differences} |")
     chosen = "; ".join(
         f"{key}: " + ", ".join(f"{share:.0%}" for share in shares) for key, shares in group["chosen"].items()
     )
     return [*lines, "", f"Temperatures chosen, in the order of the grid: {chosen}.\n"]
+
+
+def _untouched(strata: Mapping[str, Any], verdict: Mapping[str, Any]) -> list[str]:
+    """Which clusters had no part in any choice, and what holds on them alone."""
+    missed = verdict.get("not_beaten_on_untouched")
+    if missed is None:
+        return []
+    counts = ", ".join(f"{s['untouched']} of {s['clusters']} {key}" for key, s in strata.items())
+    found = f"includes 0 against {', '.join(missed)}" if missed else "excludes 0 against every fixed temperature"
+    return [
+        f"Wording and recipe were chosen on labels of other clusters than the untouched ones ({counts}); no fold trains on what",
+        f"it scores. On the untouched clusters alone the interval {found}.\n",
+    ]
 
 
 def _against_router(verdict: Mapping[str, Any]) -> str:

@@ -72,9 +72,9 @@ def run(
     """
     plan, tasks = plan_of(suite), tasks_of(suite, data)
     table = table or out / f"{suite}.scores.jsonl"
+    known = labels_of(model, labels, data, features, plan.grid)  # refused before anything is decoded
     found = scores.read(table)[0] if unfinished else scores.run(model, tasks, plan, table)
     items = items_of(plan, tasks, found)
-    known = labels_of(model, labels, data, features, plan.grid)
     parts = folds_of(plan, [item.task for item in items], folds)
     recipe = recipe_for("sequence")
     heads = predictions(model, plan, items, parts, known, range(seeds), features, recipe)
@@ -119,13 +119,24 @@ def run(
 
 
 def items_of(plan: Plan, tasks: Sequence[Task], found: scores.Scores) -> list[Item]:
-    """The measured tasks with their scores; those without a score at some plain temperature are left out."""
+    """The measured tasks with their scores; those without a score at some plain temperature are left out.
+
+    Raises PlaygroundError where no task of some stratum is left to be scored.
+    """
     needed = {name for name in plan.settings if name not in plan.filtered}
-    return [
+    items = [
         Item(task, stratum, found[task.id])
         for task in plan.measured(tasks)
         if (stratum := plan.stratum(task)) is not None and found.get(task.id, {}).keys() >= needed
     ]
+    there = {item.stratum.name for item in items if plan.held_out(item.task)}
+    missing = [stratum.name for stratum in plan.strata if stratum.name not in there]
+    if missing:
+        raise PlaygroundError(
+            f"The score table must hold tasks of every kind, and has none of {', '.join(missing)} yet; "
+            "let `scores`, or `evaluate` without --unfinished, go on with it."
+        )
+    return items
 
 
 def labels_of(model: Any, paths: Sequence[Path], data: Path | None, features: Path, grid: tuple[float, ...]) -> Labels:
@@ -194,6 +205,16 @@ def prompt_state(model: Any, task: Task, folder: Path) -> Tensor:
     """The state [H] at the last token of a task's prompt, prefill included; cached on disk."""
     ids = model.encode_chat(task.prompt, task.system, task.prefill)
     return cached_states(model, ids, ids[-1:], folder)[0]  # as features.states does, so that labels share the file
+
+
+def check_head(checkpoint: Checkpoint) -> None:
+    """Raises PlaygroundError for a head that the suite's figures would not speak of."""
+    made = dict(checkpoint.meta.metrics.get("training", {}).get("recipe", {}))
+    recipe = asdict(recipe_for("sequence"))
+    if checkpoint.meta.kind != "adaptive-sequence" or {**made, "seed": 0} != {**recipe, "seed": 0}:
+        raise PlaygroundError(
+            f"`--head` must name heads that `train --level sequence` made by its default recipe; {checkpoint.name!r} is another."
+        )
 
 
 def record(checkpoint: Checkpoint, result: Mapping[str, Any]) -> Checkpoint:

@@ -6,13 +6,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints import SHIPPED, Base, get
+from models.checkpoints import Base, get
 from playground.config import add_common_flags, settings_from, whole
 from playground.errors import PlaygroundError
 from playground.training.evaluation.plan import PLANS
 from playground.training.evaluation.repetition_commands import add_repetition_flags
 
 SUITES = tuple(plan.suite for plan in PLANS)
+ONLY_TABLES = ("labels", "scores", "seeds", "folds", "unfinished")
+ONLY_REPETITION = ("policy", "split", "samples", "limit")
 REPETITION = "repetition"
 
 
@@ -38,11 +40,21 @@ def add_evaluate_commands(subparsers: Any) -> None:
         metavar="FILE",
         help="the table of `scores` (default: in the folder --out, made if needed)",
     )
-    add("--unfinished", action="store_true", help="take the table as it is, with the tasks that it holds so far")
-    add("--seeds", type=whole(1), default=3, help="heads a fold (default 3)")
-    add("--folds", type=whole(2), default=8, help="parts that clusters are held out in (default 8)")
+    add(
+        "--unfinished",
+        action="store_true",
+        default=None,
+        help="take the table as it is, with the tasks that it holds so far",
+    )
+    add("--seeds", type=whole(1), help="heads a fold (default 3)")
+    add("--folds", type=whole(2), help="parts that clusters are held out in (default 8)")
     add("--head", nargs="+", default=[], metavar="NAME", help="checkpoints of this recipe, whose cards get the figures")
-    add("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoints are")
+    add(
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="where the checkpoints are (default: one's own, then those that ship)",
+    )
     add_repetition_flags(add)
     add_common_flags(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -60,8 +72,10 @@ def _scores(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from playground.training.commands import command_line, load_model
+    from playground.training.commands import command_line, heads_of, load_model
     from playground.training.evaluation import evaluate, repetition_commands
+
+    check(arguments)
 
     if arguments.suite == REPETITION:
         repetition_commands.run(arguments, environment)
@@ -73,8 +87,9 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
     settings = settings_from(vars(arguments), environment)
     model = load_model(settings)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    folders = heads_of(arguments, settings)
     for name in arguments.head:
-        get([arguments.folder], name, base)  # refused before anything is decoded
+        evaluate.check_head(get(folders, name, base))  # refused before anything is decoded
     result = evaluate.run(
         model,
         suite=arguments.suite,
@@ -83,11 +98,17 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
         out=arguments.out,
         features=settings.cache_folder / "features",
         table=arguments.scores,
-        seeds=arguments.seeds,
-        folds=arguments.folds,
         command=command_line(),
-        unfinished=arguments.unfinished,
+        **{name: getattr(arguments, name) for name in ("seeds", "folds", "unfinished") if getattr(arguments, name)},
     )
     for name in arguments.head:  # read again: another suite may have written its figures meanwhile
-        evaluate.record(get([arguments.folder], name, base), result)
+        evaluate.record(get(folders, name, base), result)
     print(evaluate.in_words(result))
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises PlaygroundError for flags that this suite would not read, before a model is loaded."""
+    for name in ONLY_TABLES if arguments.suite == REPETITION else ONLY_REPETITION:
+        if getattr(arguments, name):
+            others = "the other suites" if arguments.suite == REPETITION else f"--suite {REPETITION}"
+            raise PlaygroundError(f"`--{name}` goes with {others}; leave it out.")

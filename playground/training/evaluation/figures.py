@@ -46,23 +46,28 @@ def group_figures(
     """All figures of the strata named. `heads` holds the log-probabilities by seed of "head", "linear head", "untrained head".
 
     `items` are all measured tasks; of a group's strata those that a fold holds out are scored, and what is chosen on dev
-    is chosen on the tasks of any stratum that a fold may train on.
+    is chosen on the tasks of any stratum that a fold may train on. Where some of them were seen when wording or recipe
+    were chosen, the head's difference is given on the untouched ones too.
     """
     held = [item for item in items if item.stratum.name in strata and plan.held_out(item.task)]
     policies = list(_policies(plan, items, held, folds, heads))
     head = next(policy for policy in policies if policy.name == HEAD)
+    untouched = [item for item in held if plan.untouched(item.task)]
+    if len(untouched) == len(held) or {item.stratum.name for item in untouched} != set(strata):
+        untouched = []
     return {
         "strata": {
             name: {
                 "tasks": len(mine := [item for item in held if item.stratum.name == name]),
                 "clusters": len({item.task.cluster for item in mine}),
+                "untouched": len({item.task.cluster for item in mine if plan.untouched(item.task)}),
                 "metric": mine[0].task.metric,
                 "replies": mine[0].task.replies,
                 "samples": mine[0].stratum.samples,
             }
             for name in strata
         },
-        "policies": [_row(held, named, head) for named in policies],
+        "policies": [_row(held, untouched, named, head) for named in policies],
         "seeds": [_mean(held, _chosen(plan, held, logprobs)).mean for logprobs in heads[HEAD]],
         "histograms": {
             named.name: {
@@ -97,12 +102,14 @@ def verdict(figures: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     plain = [label(name) for name in plan.plain]
     hardest = max(plain, key=lambda name: rows[name]["score"]["mean"])
     better = [row["name"] for row in figures["policies"] if row["score"]["mean"] > rows[HEAD]["score"]["mean"]]
+    fresh = {name: gain for name in plain if (gain := rows[name].get("head_minus_untouched"))}
     return {
         "best_fixed": hardest,
         "beats_every_fixed": all(beaten(name) for name in plain),
         "beats_shuffled": beaten("shuffled prompts"),
         "scores_higher_than_the_head": better,
         "better_than_router": beaten(ROUTER),
+        **({"not_beaten_on_untouched": [name for name, gain in fresh.items() if not above(gain)]} if fresh else {}),
         "not_worse_than_router": above(rows[ROUTER]["head_minus"], -MARGIN),
     }
 
@@ -199,7 +206,7 @@ def _plain(plan: Plan, policy: Policy) -> bool:
     return all(name in plan.plain for weights in policy.values() for name in weights)
 
 
-def _row(held: Sequence[Item], named: Named, head: Named) -> dict[str, Any]:
+def _row(held: Sequence[Item], untouched: Sequence[Item], named: Named, head: Named) -> dict[str, Any]:
     def gain(item: Item) -> float:
         return item.value(head.policy[item.task.id]) - item.value(named.policy[item.task.id])
 
@@ -208,6 +215,7 @@ def _row(held: Sequence[Item], named: Named, head: Named) -> dict[str, Any]:
 
     means = opponents.cluster_means(held, lambda item: item.value(named.policy[item.task.id]))
     gains = opponents.cluster_means(held, gain)
+    fresh = list(opponents.cluster_means(untouched, gain).values())
     row = {
         "name": named.name,
         "kind": named.kind,
@@ -219,6 +227,7 @@ def _row(held: Sequence[Item], named: Named, head: Named) -> dict[str, Any]:
     return {
         **row,
         "head_minus": plain_figures(mean_of_strata(list(gains.values()))),
+        **({"head_minus_untouched": plain_figures(mean_of_strata(fresh))} if fresh else {}),
         "head_minus_strata": {name: plain_figures(mean_of_strata([values])) for name, values in gains.items()},
         "head_wins": plain_figures(mean_of_strata(list(opponents.cluster_means(held, wins).values()))),
     }

@@ -2,7 +2,8 @@
 
 A cluster (article, class of entities) is held out in at most one fold. Clusters of a crossed stratum take turns; of the
 other strata only the test split is held out, and its clusters are trained on in no fold. Labels of a held-out cluster do
-not reach the head, nor its standardisation, nor its early stopping.
+not reach the head, nor its standardisation, nor its early stopping; nor do those of its relatives, classes that share
+most of its members under another name (a sign of the zodiac is a constellation).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from playground.training.pairs import Pairs
 
 Logprobs = dict[str, tuple[float, ...]]  # id of a task → log P(τ_k | prompt)
 Predictor = Callable[[Tensor], Tensor]  # states [N, H] → log-probabilities [N, K]
+RELATED = 0.5  # share of the smaller class's members that a larger one holds
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ def folds_of(plan: Plan, tasks: Sequence[Task], count: int) -> tuple[Fold, ...]:
     for stratum in plan.strata:
         mine = (task for task in tasks if plan.stratum(task) == stratum and plan.held_out(task))
         clusters = sorted({task.cluster for task in mine}, key=lambda name: hashlib.sha256(name.encode()).digest())
+        if crossed and len(clusters) < 2:
+            raise PlaygroundError(f"The suite must hold at least two clusters of {stratum.name}, got {len(clusters)}.")
         if crossed and not 2 <= count <= len(clusters):
             raise PlaygroundError(
                 f"`folds` must lie between 2 and {len(clusters)}, the clusters there are; got {count}."
@@ -56,7 +61,26 @@ def folds_of(plan: Plan, tasks: Sequence[Task], count: int) -> tuple[Fold, ...]:
             place.setdefault(cluster, number % count)
     test = {task.cluster for task in tasks if (s := plan.stratum(task)) and not s.crossed and task.split == "test"}
     held = [frozenset(cluster for cluster, fold in place.items() if fold == number) for number in range(count)]
-    return tuple(Fold(clusters, clusters | test) for clusters in held)
+    related = relatives(tasks)
+    return tuple(Fold(clusters, _with_relatives(clusters | test, related)) for clusters in held)
+
+
+def relatives(tasks: Sequence[Task]) -> dict[str, set[str]]:
+    """The classes that share RELATED of the smaller one's members, each with its others; the first name of a member counts."""
+    members: dict[str, set[str]] = {}
+    for task in (task for task in tasks if task.metric == "distinct-valid"):
+        members.setdefault(task.cluster, set()).update(name.partition("|")[0].casefold() for name in task.answers)
+    found: dict[str, set[str]] = {name: set() for name in members}
+    for one, other in combinations(members, 2):
+        shared = members[one] & members[other]
+        if shared and len(shared) >= RELATED * min(len(members[one]), len(members[other])):
+            found[one].add(other)
+            found[other].add(one)
+    return found
+
+
+def _with_relatives(clusters: frozenset[str], related: Mapping[str, set[str]]) -> frozenset[str]:
+    return clusters.union(*(related.get(cluster, ()) for cluster in clusters))
 
 
 def cross_fit(

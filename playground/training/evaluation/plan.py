@@ -37,6 +37,7 @@ class Stratum:
     per_cluster   tasks of a cluster that are measured, spread evenly; None is all
     crossed       whether clusters take turns in being held out; else only the test split is held out, and of every
                   other cluster one task is measured, for opponents that are chosen on it
+    untouched     the split whose prompts had no part in choosing the wording of the prompts or the recipe of the heads
     """
 
     name: str
@@ -47,6 +48,7 @@ class Stratum:
     filtered: int
     per_cluster: int | None = None
     crossed: bool = False
+    untouched: str = "test"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Plan:
         stratum = self.stratum(task)
         return stratum is not None and (stratum.crossed or task.split == "test")
 
+    def untouched(self, task: Task) -> bool:
+        """Whether nothing was chosen by what was seen of this task's cluster."""
+        stratum = self.stratum(task)
+        return stratum is not None and task.split == stratum.untouched
+
     def measured(self, tasks: Sequence[Task]) -> list[Task]:
         """The tasks whose scores are needed, in the order given."""
         clusters: dict[tuple[str, str, bool], list[Task]] = {}
@@ -108,7 +115,7 @@ PLANS = (
     Plan(
         "grounded-or-varied",
         (
-            Stratum("grounded", "grounded", "contains-answer", "extraction", 4, 2, 5, crossed=True),
+            Stratum("grounded", "grounded", "contains-answer", "extraction", 4, 2, 5, crossed=True, untouched="dev"),
             Stratum("varied", "varied", "distinct-valid", "writing", 2, 1),
         ),
         {"grounded or varied": ("grounded", "varied")},
@@ -116,8 +123,8 @@ PLANS = (
     Plan(
         "minimal-pairs",
         (
-            Stratum("any", "any", "distinct-valid", "writing", 2, 1),
-            Stratum("fact", "fact", "contains-answer", "extraction", 8, 4),
+            Stratum("any", "any", "distinct-valid", "writing", 2, 1, crossed=True),
+            Stratum("fact", "fact", "contains-answer", "extraction", 8, 4, crossed=True),
             Stratum("unseen any", "unseen", "distinct-valid", "writing", 2, 1),
             Stratum("unseen fact", "unseen", "contains-answer", "extraction", 8, 4),
         ),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints import SHIPPED, Base, Checkpoint, default_for, describe, find, get
+from models.checkpoints import Base, Checkpoint, default_for, describe, find, get
 from playground.config import settings_from, whole
 from playground.decoding.policies.base import Head
 from playground.decoding.policies.catalogue import catalogue
@@ -31,28 +31,29 @@ def add_repetition_flags(add: Any) -> None:
         metavar="SPEC",
         help="repetition: a policy to place at the frontier, with its controls (default: the token-level head)",
     )
-    add("--split", default="test", choices=SPLITS, help="repetition: whose prompts (default test)")
-    add("--samples", type=whole(1), default=1, help="repetition: replies for every prompt and policy (default 1)")
+    add("--split", choices=SPLITS, help="repetition: whose prompts (default test)")
+    add("--samples", type=whole(1), help="repetition: replies for every prompt and policy (default 1)")
     add("--limit", type=whole(1), metavar="N", help="repetition: at most N prompts of each family")
 
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Writes repetition.replies.jsonl, repetition.json and repetition.html to --out, and the cards of --head."""
-    from playground.training.commands import command_line, load_model
+    from playground.training.commands import command_line, heads_of, load_model
     from playground.training.evaluation import repetition, repetition_card
     from playground.training.evaluation.repetition_figures import figures
     from playground.training.evaluation.repetition_report import in_words, write_report
     from playground.training.train import commit
 
-    wanted = chosen(tasks(arguments.data), arguments.split, arguments.limit)  # refused before the model is loaded
+    split, samples = arguments.split or "test", arguments.samples or 1
+    wanted = chosen(tasks(arguments.data), split, arguments.limit)  # refused before the model is loaded
     settings = settings_from(vars(arguments), dict(environment))
     model = load_model(settings)
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
-    folders = [arguments.folder, *([settings.checkpoints] if isinstance(settings.checkpoints, Path) else []), SHIPPED]
+    folders = heads_of(arguments, settings)
     written = [get(folders, name, base) for name in arguments.head]
     policies, heads = resolved([*map(spec_of, written), *arguments.policy], folders, base)
     table = arguments.out / f"{NAME}.replies.jsonl"
-    replies = repetition.run(model, wanted, policies, heads, table, arguments.samples)
+    replies = repetition.run(model, wanted, policies, heads, table, samples)
     result = {
         "suite": NAME,
         "made_by": {
@@ -61,14 +62,14 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
             "model": model.name,
             "revision": model.revision,
             "precision": model.precision,
-            "split": arguments.split,
-            "samples": arguments.samples,
+            "split": split,
+            "samples": samples,
             "max_tokens": wanted[0].max_tokens,
             "data": arguments.data is not None,
             "checkpoints": {name: head.id for name, head in heads.items()},
         },
         "policies": policies,
-        "families": figures(replies, wanted, policies, arguments.samples),
+        "families": figures(replies, wanted, policies, samples),
     }
     (arguments.out / f"{NAME}.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     write_report(result, arguments.out / f"{NAME}.html")

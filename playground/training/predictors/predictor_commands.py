@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints import SHIPPED
 from playground.config import add_common_flags, number, settings_from, whole
 
 
@@ -46,7 +45,9 @@ def _parser(subparsers: Any, name: str, help: str, run: Any) -> Any:
     """A command with the flags that all of these share; its `add_argument`."""
     command = subparsers.add_parser(name, help=help)
     command.add_argument("--out", required=True, metavar="NAME", help="name of the checkpoint")
-    command.add_argument("--folder", type=Path, default=SHIPPED, metavar="DIR", help="where the checkpoint is written")
+    command.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where the checkpoint is written (default: one's own)"
+    )
     command.add_argument("--seed", type=whole(0), help="of all that is random (default 0)")
     add_common_flags(command)
     command.set_defaults(run=run)
@@ -71,7 +72,7 @@ def _common(arguments: argparse.Namespace, environment: Mapping[str, str], cache
     return {
         "model": load_model(settings),
         "name": arguments.out,
-        "folder": arguments.folder,
+        "folder": arguments.folder or settings.trained_heads,
         "features_folder": settings.cache_folder / cache,
         "command": command_line(),
     }
