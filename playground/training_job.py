@@ -81,9 +81,14 @@ def work(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool], load:
     emit({"event": "phase", "phase": "Reading the votes"})
     try:
         return _work(plan, settings, emit, stopped, load)
-    finally:  # the database alone keeps what voters wrote
-        for name in (VOTES, f"{VOTES}.manifest.json"):
-            (Path(plan["folder"]) / name).unlink(missing_ok=True)
+    finally:
+        forget(Path(plan["folder"]))
+
+
+def forget(folder: Path) -> None:
+    """Removes the exported votes, also what a killed job left of them: the database alone keeps what voters wrote."""
+    for path in (folder / VOTES, folder / f"{VOTES}.manifest.json", *folder.glob(f".{VOTES}*.part")):
+        path.unlink(missing_ok=True)
 
 
 def _work(
@@ -157,7 +162,7 @@ def _train(
     emit: Emit,
     stopped: Callable[[], bool],
 ) -> Event:
-    """Trains; where it was stopped after an epoch, the best so far is the head."""
+    """Trains; where it was stopped after an epoch, the best so far is the head. Once stopped, it is compared with nothing."""
     level, name = plan["level"], plan["name"]
     recipe = train.recipe_for(level, loss=plan["loss"], seed=plan["seed"])
     base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
@@ -170,13 +175,19 @@ def _train(
         emit({"event": "epoch", **told, **losses})
 
     made = train.run(
-        model, files, level, name, settings.trained_heads, kept, recipe, _command(plan, files), parent,
+        model, files, level, name, settings.trained_heads, kept, recipe, _command(plan, settings), parent,
         progress=progress, stop=stopped, reading=Spoken(emit, "Hidden states of vote"),
     )  # fmt: skip
-    emit({"event": "phase", "phase": "Comparing with the start"})
     found = made.meta.metrics["training"]
     told = {key: found[key] for key in ("held_out_accuracy", "held_out_pairs", "train_pairs", "stopped")}
-    shares = _predicted(model, preferences, level, recipe, made, parent, kept)
+    shares: Event = {}
+    try:
+        if not stopped():
+            emit({"event": "phase", "phase": "Comparing with the start"})
+            shares = _predicted(model, preferences, level, recipe, made, parent, kept, stopped)
+    except PlaygroundError:
+        if not stopped():
+            raise
     return {"name": name, "epoch": found["epoch"] + 1, "start": plan["start"] or "uniform", **told, **shares}
 
 
@@ -189,9 +200,13 @@ def _predicted(
     made: Checkpoint,
     parent: Checkpoint | None,
     kept: Path,
+    stopped: Callable[[], bool],
 ) -> Event:
-    """The mean probability of every temperature over the states of the held-out prompts, before and after."""
-    pairs, _ = features.pairs_of(model, preferences, level, kept, recipe.loss, made.meta.grid)
+    """The mean probability of every temperature over the states of the held-out prompts, before and after.
+
+    Raises PlaygroundError where it is stopped.
+    """
+    pairs, _ = features.pairs_of(model, preferences, level, kept, recipe.loss, made.meta.grid, stop=stopped)
     held = pairs.subset(split_by_prompt(pairs, recipe.held_out, recipe.seed)[1]).hidden
 
     def mean(head: nn.Module) -> list[float]:
@@ -203,16 +218,28 @@ def _predicted(
     return {"grid": list(grid), "before": before, "after": mean(load(made))}
 
 
-def _command(plan: Mapping[str, Any], files: list[Path]) -> str:
-    """The commands that do the same with the same votes and files."""
-    asked = ["--level", plan["level"], "--loss", plan["loss"], "--seed", str(plan["seed"]), "--out", plan["name"]]
-    start = ["--parent", plan["start"]] if plan["start"] else []
+def _command(plan: Mapping[str, Any], settings: Settings) -> str:
+    """The commands that do the same with the same votes and files: in the tab, only these choices differ from the defaults.
+
+    A database that is not the data folder's is not named, as its address may hold a password: PLAYGROUND_DATABASE_URL gives it.
+    """
     program = ["python", "-m", "playground"]
-    trained = shlex.join([*program, "train", "--data", *[file.name for file in files], *asked, *start])
+    data = [*([VOTES] if plan["votes"] else []), *plan["files"]]
+    asked = ["--level", plan["level"], "--loss", plan["loss"], "--seed", str(plan["seed"]), "--out", plan["name"]]
+    place = ["--folder", str(settings.trained_heads), *(["--parent", plan["start"]] if plan["start"] else [])]
+    model = ["--precision", settings.precision, *_changed(settings, "model", "revision", "device")]
+    trained = shlex.join([*program, "train", "--data", *data, *asked, *place, *model])
     if not plan["votes"]:
         return trained
-    unblind = ["--include-unblind"] if plan["unblind"] else []
+    unblind = [*(["--include-unblind"] if plan["unblind"] else []), *_changed(settings, "data_folder")]
     return f"{shlex.join([*program, 'export', '--format', 'lpo', '--out', VOTES, *unblind])} && {trained}"
+
+
+def _changed(settings: Settings, *names: str) -> list[str]:
+    """The flags of those settings that differ from their defaults."""
+    default = Settings()
+    found = [(name, getattr(settings, name)) for name in names if getattr(settings, name) != getattr(default, name)]
+    return [word for name, value in found for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 if __name__ == "__main__":

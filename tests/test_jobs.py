@@ -92,6 +92,29 @@ def test_a_child_that_does_not_listen_is_ended_by_force(started: Any, monkeypatc
     assert not alive(pid)
 
 
+def test_a_child_that_told_of_an_epoch_may_write_what_it_has(started: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "GRACE", 0.2)
+    job = started("keep")
+    until(lambda: len(job.events) > 1)
+    job.stop()
+    assert job.wait(60) == {"event": "done", "answer": 42}
+
+
+def test_a_light_job_is_replaced_by_the_next_and_another_is_not(started: Any) -> None:
+    ended: list[Job] = []
+    light = started("deaf", light=True, ended=ended.append)
+    pid = first(light)["pid"]
+    job = started("wait")
+    assert light.wait(0) == {"event": "stopped"}
+    assert ended == [light]
+    assert not alive(pid), "gone before the next begins"
+    for weight in (True, False):
+        with pytest.raises(PlaygroundError, match="A training is running"):
+            started("print", light=weight)
+    job.stop()
+    assert job.wait(60) == {"event": "stopped"}
+
+
 def test_a_child_that_has_not_come_to_what_can_be_lost_ends_at_once(
     started: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from playground.config import Settings
+from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.training.jobs import Jobs
+from playground.training_job import work_folder
 from playground.ui import training_handlers
 from playground.ui.arms import pairs
 from playground.ui.train import charts_of
@@ -138,6 +140,74 @@ def test_counts_stay_until_the_next_job_has_counted_the_same_data(tab: Train) ->
     assert tab.seen().data is None
     tab.stop(HERE)
     tab.jobs.latest.wait(60)
+
+
+def test_a_count_replaces_the_one_that_runs_and_a_training_refuses_both(tab: Train) -> None:
+    add_votes(tab.parts, 3)
+    tab.preferences.mkdir(parents=True)
+    lines = [canonical_json(preference.to_record()) for preference in tab.parts.store.preferences()]
+    (tab.preferences / "more.jsonl").write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")
+    tab.count(["votes"], False, HERE)
+    replaced = tab.jobs.latest
+    tab.count(["votes", "more.jsonl"], False, HERE)
+    assert replaced
+    assert tab.jobs.latest
+    assert (view(replaced).state, tab.seen().state) == ("stopped", "running")
+    tab.jobs.latest.wait(120)
+    assert (tab.seen().data or {})["votes"] == 5
+    tab.start(["votes"], **ASKED)
+    with pytest.raises(PlaygroundError, match="A training is running"):
+        tab.count(["votes"], False, HERE)
+    tab.stop(HERE)
+    tab.jobs.latest.wait(60)
+
+
+def test_what_a_killed_job_exported_is_removed(tab: Train) -> None:
+    tab.count(["votes"], False, HERE)
+    assert tab.jobs.latest
+    folder = work_folder(tab.parts.settings)
+    left = [folder / name for name in ("votes.jsonl", "votes.jsonl.manifest.json", ".votes.jsonl.1.part")]
+    for path in left:
+        path.write_text("what a voter wrote")
+    tab.jobs.latest.drop()
+    assert not any(path.exists() for path in left)
+
+
+def test_the_sentence_of_a_training_that_ended_follows_what_it_left() -> None:
+    for end, without in (
+        ({"event": "stopped"}, "no head was made"),
+        ({"event": "error", "sentence": "It broke."}, "It"),
+    ):
+        job: Any = SimpleNamespace(plan={"task": "train", "name": "new"}, events=[end], stopping=True)
+        left, none = view(job, ["old", "new"]), view(job, ["old"])
+        assert (left.head, none.head) == ("new", "")
+        assert "new was made" in left.sentence
+        assert "no head" not in left.sentence
+        assert none.sentence.startswith(("Stopped; " if end["event"] == "stopped" else "") + without)
+    count: Any = SimpleNamespace(plan={"task": "count"}, events=[{"event": "stopped"}], stopping=True)
+    assert (view(count, ["new"]).head, view(count, ["new"]).sentence) == ("", "")
+
+
+def test_a_child_killed_after_it_wrote_its_head_is_said_to_have_made_it(tab: Train) -> None:
+    tab.start(["votes"], **{**ASKED, "name": "new"})
+    job = tab.jobs.latest
+    assert job
+    put(tab.parts.settings.trained_heads, "new", base=tab.parts.shelf.base)
+    job.drop()
+    assert (tab.seen().state, tab.seen().head) == ("stopped", "new")
+    assert tab.seen().sentence == "Stopped; new was made before and is a policy now."
+
+
+def test_a_head_that_was_not_compared_has_a_chart_that_says_so(tab: Train) -> None:
+    result = {"event": "done", "name": "new", "epoch": 1, "start": "uniform", "held_out_accuracy": 0.5, "stopped": True}
+    done = {**result, "held_out_pairs": 4, "train_pairs": 4}
+    job: Any = SimpleNamespace(plan={"task": "train", "name": "new"}, events=[done], stopping=True)
+    (note,) = charts_of(view(job), "token", "tokens")[3].layout.annotations
+    assert "not compared" in note.text
+
+
+def test_the_place_of_preference_files_is_named(tab: Train) -> None:
+    assert str(tab.parts.settings.data_folder / "preferences") in tab.place
 
 
 @pytest.mark.parametrize(

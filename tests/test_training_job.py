@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -13,14 +15,16 @@ from typing import Any
 
 import pytest
 
+from playground.__main__ import main
 from playground.config import Settings
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.parts import Parts, Request
 from playground.records import Preference
+from playground.training import commands, features
 from playground.training.inventory import inventory
 from playground.training.jobs import Job, Jobs
-from playground.training_job import LazyModel, checked_name, free_name, plan_for, work, work_folder
+from playground.training_job import LazyModel, _command, checked_name, free_name, plan_for, work, work_folder
 from playground.ui.training_view import counted, made, usable, view
 from tests.tiny_lm import TinyLM
 from tests.voted import SEQUENCE, add_votes, tiny_parts
@@ -104,7 +108,7 @@ def test_a_child_trains_a_head_that_is_a_policy_at_once(parts: Parts) -> None:
     assert sum(end["before"]) == pytest.approx(1) == sum(end["after"])
     assert len(set(end["before"])) == 1
     assert [path.name for path in work_folder(parts.settings).iterdir()] == ["log.txt"], "no copy of the votes is left"
-    assert head_command(parts).startswith("python -m playground export --format lpo --out votes.jsonl && python -m")
+    assert head_command(parts).startswith("python -m playground export --format lpo --out votes.jsonl --data-folder ")
     (trace,) = parts.generate(Request("Hello.", max_tokens=4), ["adaptive-token:checkpoint=new"])
     (head,) = parts.shelf.trained
     assert trace.checkpoint == head.id
@@ -161,6 +165,89 @@ def test_a_stop_after_an_epoch_makes_the_best_so_far_the_head(parts: Parts) -> N
     assert (len(epochs), result["stopped"]) == (2, True)
     assert made(result).startswith("Stopped early. new is a policy now")
     assert [head.name for head in parts.shelf.refresh().heads] == ["new"]
+
+
+class StopsAt:
+    """Says stop from the first event of a phase on."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase, self.events = phase, list[dict[str, Any]]()
+
+    def __call__(self) -> bool:
+        return any(event.get("phase") == self.phase for event in self.events)
+
+
+def test_a_stop_after_the_head_is_made_ends_the_comparison_and_not_the_head(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_votes(parts, 8)
+    plan = plan_for(parts.settings, parts.language_model, **TRAIN)
+    model: Any = TinyLM(end_bias=-99.0)
+    stop = StopsAt("Comparing with the start")
+    result = work(plan, stop.events.append, stop, load=lambda settings: model)
+    assert result is not None
+    assert result["name"] == "new"
+    assert not result["stopped"], "the training itself was done"
+    assert "grid" not in result
+    assert [head.name for head in parts.shelf.refresh().heads] == ["new"]
+
+
+def test_a_stopped_training_reads_no_votes_again(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_votes(parts, 8)
+    reads: list[int] = []
+    pairs_of = features.pairs_of
+    monkeypatch.setattr(features, "pairs_of", lambda *given, **named: reads.append(1) or pairs_of(*given, **named))
+    epochs: list[Any] = []
+    plan = plan_for(parts.settings, parts.language_model, **TRAIN)
+    model: Any = TinyLM(end_bias=-99.0)
+
+    def emit(event: dict[str, Any]) -> None:
+        epochs.extend([event] if event["event"] == "epoch" else [])
+
+    result = work(plan, emit, lambda: bool(epochs), load=lambda settings: model)
+    assert result is not None
+    assert result["stopped"]
+    assert reads == []  # train.py reads them under a name of its own
+
+
+@pytest.mark.parametrize(("level", "loss", "votes"), [("token", "separate", True), ("sequence", "latent-token", False)])
+def test_the_command_on_a_card_makes_the_same_head(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str, loss: str, votes: bool
+) -> None:
+    add_votes(parts, 8)
+    add_votes(parts, 2, blind=False)
+    file = tmp_path / "of mine" / "more.jsonl"
+    file.parent.mkdir()
+    lines = [canonical_json(preference.to_record()) for preference in parts.store.preferences()]
+    file.write_text("\n".join(lines[:6]) + "\n", encoding="utf-8")
+    asked = {**TRAIN, "level": level, "loss": loss, "seed": 3, "votes": votes, "unblind": True, "files": [str(file)]}
+    here(parts, **{**asked, "name": "parent"})
+    here(parts, **{**asked, "start": "parent"})
+    weights = parts.settings.trained_heads / "new.safetensors"
+    made = weights.read_bytes()
+    command = json.loads(weights.with_suffix(".json").read_text())["command"]
+    for path in parts.settings.trained_heads.glob("new.*"):
+        path.unlink()
+    monkeypatch.chdir(tmp_path)
+    loaded: list[Settings] = []
+    monkeypatch.setattr(commands, "load_model", lambda settings: loaded.append(settings) or TinyLM(end_bias=-99.0))
+    for line in command.split(" && "):
+        words = shlex.split(line)
+        assert words[:3] == ["python", "-m", "playground"]
+        assert main(words[3:], {"PLAYGROUND_CACHE_FOLDER": str(tmp_path / "other cache")}) == 0
+    assert weights.read_bytes() == made
+    assert loaded[0].precision == parts.language_model.precision
+
+
+def test_the_command_names_a_model_that_is_not_the_default_and_no_password(parts: Parts) -> None:
+    kept = replace(parts.settings, model="a/b", revision="main", device="cpu", database_url="postgresql://u:secret@h/d")
+    command = _command({**TRAIN, "unblind": True}, replace(kept, precision="int8"))
+    assert command.endswith("--precision int8 --model a/b --revision main --device cpu")
+    assert f"--data-folder {parts.settings.data_folder} &&" in command
+    assert "secret" not in command
+    plain = _command(TRAIN, Settings())
+    assert "--model" not in plain
+    assert "--data-folder" not in plain
 
 
 def test_the_model_is_loaded_only_for_what_is_not_known(parts: Parts) -> None:

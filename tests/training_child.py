@@ -14,7 +14,7 @@ from playground.training.jobs import Emit, Event, serve
 
 
 def scripted(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool]) -> Event | None:
-    """Does what `plan["do"]` says: crash, refuse, print, hang, wait for a stop."""
+    """Does what `plan["do"]` says: crash, refuse, print, hang, wait for a stop, keep something after it."""
     emit({"event": "phase", "phase": plan["do"], "pid": os.getpid(), "nice": os.nice(0)})
     if plan["do"] == "crash":
         os._exit(3)
@@ -24,6 +24,11 @@ def scripted(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool]) -
         print("a library that prints")
     if plan["do"] == "deaf":
         stopped()
+    if plan["do"] == "keep":
+        emit({"event": "epoch", "epoch": 1, "of": 2})
+        while not stopped():
+            time.sleep(0.02)
+        time.sleep(1)  # to write what there is
     while plan["do"] in ("hang", "deaf") or (plan["do"] == "wait" and not stopped()):
         time.sleep(0.02)
     return None if plan["do"] == "wait" else {"answer": 42}

@@ -27,6 +27,7 @@ from playground.errors import PlaygroundError
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 6.0  # seconds in which a child may end by itself after "stop"
+KEEPING = 60.0  # … where it has told of an epoch, and so has something to write
 NICE = 10
 STOP = b"stop\n"
 ENDS = ("done", "stopped", "error")
@@ -36,12 +37,20 @@ Work = Callable[[Mapping[str, Any], Emit, Callable[[], bool]], Event | None]
 
 
 class Job:
-    """A child that runs. `events` grows, each with its `event`; the last one of a finished job is one of ENDS."""
+    """A child that runs. `events` grows, each with its `event`; the last one of a finished job is one of ENDS.
+
+    `light` says that nothing is lost where the next job ends this one.
+    """
 
     def __init__(
-        self, command: Sequence[str], plan: Mapping[str, Any], log: Path, ended: Callable[[Job], None] | None = None
+        self,
+        command: Sequence[str],
+        plan: Mapping[str, Any],
+        log: Path,
+        ended: Callable[[Job], None] | None = None,
+        light: bool = False,
     ) -> None:
-        self.plan, self.log, self._ended = plan, log, ended
+        self.plan, self.log, self._ended, self.light = plan, log, ended, light
         self.events: list[Event] = []
         self.stopping = False
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -58,14 +67,21 @@ class Job:
         return not self.events or self.events[-1]["event"] not in ENDS
 
     def stop(self) -> None:
-        """Ends the job: by itself where it can, by force after GRACE seconds. Returns at once."""
+        """Ends the job: by itself where it can, by force after GRACE or KEEPING seconds. Returns at once."""
         if not self.running or self.stopping:
             return
         self.stopping = True
         self._say(STOP)
-        timer = threading.Timer(GRACE, self._child.kill)
+        keeps = any(event["event"] == "epoch" for event in self.events)
+        timer = threading.Timer(KEEPING if keeps else GRACE, self._child.kill)
         timer.daemon = True
         timer.start()
+
+    def drop(self) -> None:
+        """Ends the job by force, and returns once it is gone."""
+        self.stopping = True
+        self._child.kill()
+        self._reader.join()
 
     def wait(self, seconds: float | None = None) -> Event:
         """The last event. Raises TimeoutError where the job still runs after so many seconds."""
@@ -123,16 +139,24 @@ class Jobs:
         self.latest: Job | None = None
         self.started = 0
 
-    def start(self, plan: Mapping[str, Any], log: Path, ended: Callable[[Job], None] | None = None) -> Job:
+    def start(
+        self,
+        plan: Mapping[str, Any],
+        log: Path,
+        ended: Callable[[Job], None] | None = None,
+        light: bool = False,
+    ) -> Job:
         """Starts a child with this plan; `ended` is called when the process is gone, before the last event is there.
 
-        Raises PlaygroundError while another one runs, or where it cannot be started.
+        A light job that runs is ended first. Raises PlaygroundError while another one runs, or where it cannot be started.
         """
         with self._lock:
             if self.latest is not None and self.latest.running:
-                raise PlaygroundError("A training is running; stop it first, or wait until it is done.")
+                if not self.latest.light:
+                    raise PlaygroundError("A training is running; stop it first, or wait until it is done.")
+                self.latest.drop()
             try:
-                self.latest = Job(self._command, plan, log, ended)
+                self.latest = Job(self._command, plan, log, ended, light)
             except OSError as error:
                 raise PlaygroundError(f"The training could not be started ({error.strerror}).") from error
             self.started += 1

@@ -51,11 +51,11 @@ def charts_of(seen: View, level: str, unit: str) -> list[Any]:
 
 
 def _predicted(result: Event | None) -> go.Figure:
-    return (
-        predicted_chart(result["grid"], result["before"], result["after"], result["start"])
-        if result
-        else predicted_chart()
-    )
+    if result is None:
+        return predicted_chart()
+    if "grid" not in result:
+        return predicted_chart(instead="not compared with the start: stopped before")
+    return predicted_chart(result["grid"], result["before"], result["after"], result["start"])
 
 
 def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None:
@@ -146,8 +146,8 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
         if operators.refusal(visitor):
             return [gr.skip()] * (len(moving) + len(about))
         seen = tab.seen()
-        ended = seen.state == "done" and seen.task == "train" and decoded(before).get("state") != "done"
-        renewed = heads_now(seen.result["name"] if seen.result else head) if ended else [gr.skip()] * len(about)
+        ended = seen.head and decoded(before).get("state") != seen.state
+        renewed = heads_now(seen.head) if ended else [gr.skip()] * len(about)
         return [*now(sources, unblind, level, loss, before, False), *renewed]
 
     def told_of(call: Any, *values: Any) -> list[Any]:
@@ -178,7 +178,13 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
             told_of(tab.count, sources_now, unblind, visitor)
         kept = [name for name in sources_now or [] if name in dict(map(reversed, listed))]  # type: ignore[arg-type]
         moved = now(kept, unblind, level, loss, None, True)
-        return ["", gr.update(visible=True), gr.update(choices=listed, value=kept), *moved, *heads_now()]
+        return [
+            "",
+            gr.update(visible=True),
+            gr.update(choices=listed, value=kept, info=tab.place),
+            *moved,
+            *heads_now(),
+        ]
 
     def asked(sources: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> Any:
         if operators.refusal(visitor):

@@ -64,15 +64,19 @@ def ratio(chosen: float, rejected: float) -> str:
 
 
 def predicted_chart(
-    grid: Sequence[float] = (), before: Sequence[float] = (), after: Sequence[float] = (), start: str = ""
+    grid: Sequence[float] = (),
+    before: Sequence[float] = (),
+    after: Sequence[float] = (),
+    start: str = "",
+    instead: str = "after the training",
 ) -> go.Figure:
     """The mean probability of each temperature over the held-out prompts, of the start and of the new head.
 
-    Without a grid it keeps the place of what comes: a chart beside it that was drawn wider would not become narrower.
+    Without a grid it says `instead` and keeps the place of what comes: a chart beside it that was drawn wider would not become narrower.
     """
     figure = _figure("Predicted temperature", "temperature", "mean over held-out prompts", height=330)
     if not grid:
-        figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text="after the training", showarrow=False)
+        figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text=instead, showarrow=False)
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         return figure

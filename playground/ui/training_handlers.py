@@ -14,7 +14,7 @@ from playground.parts import Parts
 from playground.training.inventory import LEVELS
 from playground.training.jobs import Event, Job, Jobs
 from playground.training.lpo import LOSSES
-from playground.training_job import checked_name, free_name, plan_for, work_folder
+from playground.training_job import checked_name, forget, free_name, plan_for, work_folder
 from playground.ui import operators
 from playground.ui.training_view import View, percent, view
 
@@ -36,6 +36,11 @@ class Train:
         """Where preference files are looked for."""
         return self.parts.settings.data_folder / "preferences"
 
+    @property
+    def place(self) -> str:
+        """Where a preference file must lie to be listed, in a sentence."""
+        return f"Preference files are listed from {self.preferences} (*.jsonl)."
+
     def sources(self) -> list[tuple[str, str]]:
         """What may be chosen: the votes of this playground, and the files by name."""
         files = sorted(self.preferences.glob("*.jsonl"))
@@ -43,7 +48,7 @@ class Train:
         return [("votes of this playground", VOTES), *named]
 
     def count(self, sources: Any, unblind: Any, visitor: Any) -> None:
-        """Begins to count what these data hold. Raises PlaygroundError in one sentence."""
+        """Begins to count what these data hold, in place of a count that runs. Raises PlaygroundError in one sentence."""
         self.allow(visitor)
         self._start({"task": "count", **self.data(sources, unblind)})
 
@@ -106,7 +111,7 @@ class Train:
     def seen(self) -> View:
         """What the latest job says; until it has counted, what was counted of the same data before."""
         job = self.jobs.latest
-        seen = view(job)
+        seen = view(job, [head.name for head in self.parts.shelf.trained])
         chosen = [job.plan[key] for key in ("votes", "unblind", "files")] if job else []
         if seen.data is not None:
             self._counted = chosen, seen.data
@@ -117,9 +122,10 @@ class Train:
     def _start(self, asked: dict[str, Any]) -> None:
         settings = self.parts.settings
         plan = plan_for(settings, self.parts.language_model, **asked)
-        self.jobs.start(plan, work_folder(settings) / "log.txt", self._ended)
+        self.jobs.start(plan, work_folder(settings) / "log.txt", self._ended, asked["task"] == "count")
 
     def _ended(self, job: Job) -> None:
+        forget(Path(job.plan["folder"]))
         if job.plan["task"] == "train":
             self.parts.shelf.refresh()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ SOURCES = {"human": "by people", "verifier": "by a verifiable reward", "heuristi
 
 @dataclass
 class View:
-    """A job as its events tell it. `state` is idle, running, done, stopped or error."""
+    """A job as its events tell it. `state` is idle, running, done, stopped or error; `head` the head that an ended one made."""
 
     state: str = "idle"
     task: str = ""
@@ -27,6 +27,7 @@ class View:
     done: int = 0
     total: int = 0
     sentence: str = ""
+    head: str = ""
     data: Event | None = None
     epochs: list[Event] = field(default_factory=list)
     result: Event | None = None
@@ -48,8 +49,8 @@ class View:
         }
 
 
-def view(job: Job | None) -> View:
-    """The view of a job, or of none."""
+def view(job: Job | None, heads: Collection[str] = ()) -> View:
+    """The view of a job, or of none. `heads` are the names of the heads there are: a child may end after it made one."""
     seen = View()
     if job is None:
         return seen
@@ -67,6 +68,9 @@ def view(job: Job | None) -> View:
         else:
             seen.state, seen.result = kind, event
     seen.events = len(events)
+    if seen.task == "train" and seen.state != "running":
+        made_before = job.plan["name"] if job.plan["name"] in heads else ""
+        seen.head = str(seen.result["name"]) if seen.state == "done" and seen.result else made_before
     seen.sentence = _sentence(seen)
     if job.stopping and seen.state == "running":
         seen.phase, seen.done, seen.total = "Stopping", 0, 0
@@ -75,8 +79,13 @@ def view(job: Job | None) -> View:
 
 def _sentence(seen: View) -> str:
     if seen.state == "error" and seen.result:
-        return str(seen.result["sentence"])
+        sentence = str(seen.result["sentence"])
+        return (
+            f"{seen.head} was made and is a policy now, but what followed failed: {sentence}" if seen.head else sentence
+        )
     if seen.state == "stopped":
+        if seen.head:
+            return f"Stopped; {seen.head} was made before and is a policy now."
         return "Stopped; no head was made. The same choices go on from here." if seen.task == "train" else ""
     if seen.state == "done" and seen.task == "train" and seen.result:
         return made(seen.result)
