@@ -44,6 +44,18 @@ def test_a_row_is_the_bradley_terry_fit_of_its_familys_votes():
     assert 0 < float(pulled[0] - pulled[1]) < math.log(3) - 0.1
 
 
+def test_smoothing_lends_a_temperature_the_votes_of_its_neighbours():
+    """The one in the middle lost two votes by bad luck; with smoothing it stands half-way between its neighbours."""
+    pairs = votes([0, 0, 0, 2, 0, 2], [2, 2, 2, 0, 1, 1], ["a"] * 6)
+    bare, smooth = (
+        pooling.rows(pairs, 3, replace(RECIPE, pull=1e-4, smooth=weight))["a"].exp() for weight in (0.0, 10.0)
+    )
+    assert float(smooth[1]) == pytest.approx(float((smooth[0] * smooth[2]).sqrt()), rel=1e-2)
+    assert float(bare[1]) < 0.5 * float((bare[0] * bare[2]).sqrt())
+    with pytest.raises(PlaygroundError, match="`smooth`"):
+        Recipe(smooth=0.1)
+
+
 def test_a_row_reads_no_other_familys_votes_and_those_without_a_family_have_none():
     pairs = votes([0, 0, 1, 1], [1, 1, 0, 0], ["a", "a", "b", None])
     rows = pooling.rows(pairs, 2, RECIPE)

@@ -1,6 +1,7 @@
 """Pooling by family: what the votes of one kind of prompt say together, as the target of the head.
 
-    r_g = argmin_r  mean over pairs of family g of −log σ(β [r(τc) − r(τr)]) + λ KL(uniform ‖ softmax r)        equation 10
+    r_g = argmin_r  mean over pairs of family g of −log σ(β [r(τc) − r(τr)])                                    equation 10
+                    + λ KL(uniform ‖ softmax r) + `smooth` · C(softmax r)                                       C: curvature.py
     L(h) = KL(softmax r_g ‖ P(· | h))                                       g the family of the prompt whose state is h
 
 Equation 10 on single prompts asks the head to explain each prompt's own lucky draws; with a few hundred prompts it learns
@@ -20,6 +21,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from playground.training.curvature import curvature
 from playground.training.lpo import (
     STRENGTH_MARGINS,
     STRENGTH_WEIGHTS,
@@ -86,7 +88,7 @@ def _row(pairs: Pairs, temperatures: int, recipe: Recipe) -> Tensor:
         losses = preference_losses(margin, recipe.beta, recipe.smoothing, delta)
         if recipe.strength == "weight":
             losses = losses * by_strength(STRENGTH_WEIGHTS, pairs.strengths)
-        value = losses.mean() + recipe.pull * pull_to_uniform(logprobs[None])
+        value = losses.mean() + recipe.pull * pull_to_uniform(logprobs[None]) + recipe.smooth * curvature(logprobs)
         value.backward()
         return value
 

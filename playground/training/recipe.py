@@ -38,6 +38,7 @@ class Recipe:
     samples         dropout masks that the loss is averaged over (multi-sample dropout)
     accumulate      batches whose gradients make one update
     pool            family: the votes of a family of prompts are fitted together, and the head learns the result (pooling.py)
+    smooth          weight of the curvature of a family's row over the grid (curvature.py); for pooled votes only
     calibrate       temperature: divide the logits by the number that fits the held-out pairs best
     """
 
@@ -61,6 +62,7 @@ class Recipe:
     accumulate: int = 1
     calibrate: str = "none"
     pool: str = "none"
+    smooth: float = 0.0
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -74,6 +76,8 @@ class Recipe:
             raise PlaygroundError(
                 "`pool` must be none unless the loss is separate, without a preference degree and without a learned token mask."
             )
+        if self.smooth and self.pool == "none":
+            raise PlaygroundError("`smooth` must be 0 unless the votes of a family are pooled.")
         if not 0 <= self.smoothing < 0.5:
             raise PlaygroundError(f"`smoothing` must lie between 0 and 0.5 (0.5 not included), got {self.smoothing:g}.")
         if not 0 < self.held_out < 1:

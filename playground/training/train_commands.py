@@ -36,6 +36,7 @@ RECIPE_FLAGS = (
         "patience",
         "calibrate",
         "pool",
+        "smooth",
     ),
 )
 
@@ -64,6 +65,11 @@ def add_train_command(subparsers: Any) -> None:
     add("--samples", type=whole(1), help="dropout masks the loss is averaged over (default: 1)")
     add("--calibrate", choices=CALIBRATIONS, help="scale the logits to fit the held-out pairs (default: none)")
     add("--pool", choices=POOLS, help="whether a family's votes count together (default: family at sequence level)")
+    add(
+        "--smooth",
+        type=number(0, 100),
+        help="lends temperatures their neighbours' votes where votes are pooled (default: 0)",
+    )
     add("--seed", type=whole(0), help="of the held-out prompts, the start and the order (default: 0)")
     add("--beta", type=number(0), help="strength of the loss")
     add("--weight-decay", type=number(0, 100))

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from models.errors import ModelError
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.training.predictors.recipes import RECIPES, Recipe
+from playground.training.recipe import Recipe as Preferences
 
 ROOT = Path(__file__).resolve().parents[3]
 TOLERANCE = 0.01  # relative; figures nearer than this are called equal
@@ -124,7 +125,7 @@ def compared(recipe: Recipe, out: Path, shipped: Path = SHIPPED, root: Path = RO
     name = recipe.head
     try:
         ours, theirs = read(out / "heads", name), read(shipped, name)
-        pairs = [(ours.meta.metrics, theirs.meta.metrics)]
+        pairs = [(_filled(ours.meta.metrics), _filled(theirs.meta.metrics))]
         pairs += [(json.loads((out / a).read_bytes()), json.loads((root / b).read_bytes())) for a, b in recipe.reports]
     except (ModelError, OSError, ValueError) as error:
         return Outcome(name, None, (), 0, False, str(error))
@@ -132,6 +133,14 @@ def compared(recipe: Recipe, out: Path, shipped: Path = SHIPPED, root: Path = RO
     keys = sorted(mine.keys() | other.keys())
     differ = tuple((key, mine.get(key), other.get(key)) for key in keys if not _near(mine.get(key), other.get(key)))
     return Outcome(name, _weights(ours, theirs), differ, len(keys), ours.sha256 == theirs.sha256)
+
+
+def _filled(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a preference head with what its recipe leaves to the defaults, so that an option added since is no difference."""
+    training = metrics.get("training", {})
+    if "loss" not in training.get("recipe", {}):
+        return dict(metrics)
+    return {**metrics, "training": {**training, "recipe": {**asdict(Preferences()), **training["recipe"]}}}
 
 
 def verdict(outcome: Outcome, quick: bool = False) -> str:
