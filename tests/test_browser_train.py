@@ -41,6 +41,7 @@ def test_votes_become_a_head_that_is_compared_with_its_parent_and_promoted(
         page.goto(server.url)
         page.get_by_role("tab", name="Train").click()
         page.get_by_text("14 of 14 votes can train this, over 4 prompts").wait_for()
+        page.get_by_text(f"listed from {settings.data_folder / 'preferences'}").wait_for()
         assert "where the names were seen (2)" in page.locator(".pg-training").inner_text()
         assert not page.locator("#train-heads").is_visible()
         page.click("#train-start:not([disabled])")
