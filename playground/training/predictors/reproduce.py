@@ -169,10 +169,10 @@ def _weights(ours: Checkpoint, theirs: Checkpoint) -> float | None:
 
 
 def _figures(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Every number, text or nothing in a meta's metrics with its dotted name; commands are left out, they name folders."""
+    """Every number, text or nothing in a meta's metrics with its dotted name; not commands, which name folders, nor commits."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if key not in ("command", "commands"):
+            if key not in ("command", "commands", "commit"):
                 yield from _figures(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
