@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -147,23 +148,34 @@ class Found:
 
 
 def save(folder: Path, name: str, module: nn.Module, meta: Meta, card: str) -> Checkpoint:
-    """Writes the three files of a head; the weights as float32. Raises ModelError for a bad name or weights that are NaN."""
+    """Writes the three files of a head; the weights as float32, and last, since they are what makes a head known.
+
+    Raises ModelError for a bad name or weights that are NaN.
+    """
     _check_name(name)
     tensors = {key: value.detach().float().contiguous().cpu() for key, value in module.state_dict().items()}
     _check_tensors(name, tensors, meta)
     weights = to_safetensors(tensors)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.safetensors").write_bytes(weights)
-    return describe(Checkpoint(name, folder, meta, hashlib.sha256(weights).hexdigest()), meta, card)
+    checkpoint = describe(Checkpoint(name, folder, meta, hashlib.sha256(weights).hexdigest()), meta, card)
+    _put(folder / f"{name}.safetensors", weights)
+    return checkpoint
 
 
 def describe(checkpoint: Checkpoint, meta: Meta, card: str) -> Checkpoint:
     """The same weights with this meta and card; both files are written anew."""
     record = {"format": FORMAT, **asdict(meta), "weights_sha256": checkpoint.sha256}
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    (checkpoint.folder / f"{checkpoint.name}.json").write_text(text, encoding="utf-8")
-    (checkpoint.folder / f"{checkpoint.name}.md").write_text(card, encoding="utf-8")
+    _put(checkpoint.folder / f"{checkpoint.name}.json", text.encode())
+    _put(checkpoint.folder / f"{checkpoint.name}.md", card.encode())
     return replace(checkpoint, meta=meta)
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_bytes(content)
+    os.replace(draft, path)
 
 
 def find(folders: Sequence[Path], base: Base) -> Found:

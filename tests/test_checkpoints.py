@@ -1,6 +1,7 @@
 """Heads on disk: what is saved comes back, and what does not fit or is not safetensors is refused in one sentence."""
 
 import json
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import SHIPPED, Base, Checkpoint, Meta, default_for, describe, find, get, load_head, read, save
+from models.checkpoints import (
+    SHIPPED,
+    Base,
+    Checkpoint,
+    Found,
+    Meta,
+    default_for,
+    describe,
+    find,
+    get,
+    load_head,
+    read,
+    save,
+)
 from models.errors import ModelError
 
 BASE = Base("org/model-a", "r1", 12, 100)
@@ -50,6 +64,24 @@ def test_what_is_saved_comes_back(saved):
     states = torch.randn(4, 12)
     torch.testing.assert_close(load_head(found)(states), decoder().double()(states))
     assert all(t.dtype == torch.float32 for t in load_file(saved.folder / "head-1.safetensors").values())
+
+
+@pytest.mark.parametrize("last", ["head-1.json", "head-1.md", "head-1.safetensors"])
+def test_a_save_that_is_cut_leaves_no_head_and_no_half_file(tmp_path, monkeypatch, last):
+    put = os.replace
+
+    def cut(draft, path):
+        if path.name == last:
+            raise KeyboardInterrupt
+        put(draft, path)
+
+    monkeypatch.setattr(os, "replace", cut)
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, "head-1", decoder(), META, "# card\n")
+    assert not (tmp_path / last).exists()
+    assert find([tmp_path], BASE) == Found((), ())
+    monkeypatch.undo()
+    assert save(tmp_path, "head-1", decoder(), META, "# card\n") == get([tmp_path], "head-1", BASE)
 
 
 def test_a_new_description_leaves_the_weights_and_the_id_alone(saved):

@@ -66,6 +66,13 @@ def test_a_job_ends_with_what_its_work_returned_and_printing_breaks_no_line(star
     assert job.events[0]["nice"] >= os.nice(0) + jobs.NICE or job.events[0]["nice"] == 19
 
 
+def test_relative_paths_mean_the_same_in_the_child(started: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = started("print")
+    assert job.wait(60) == {"event": "done", "answer": 42}
+    assert Path(job.events[0]["at"]) == tmp_path
+
+
 def test_a_refusal_is_its_sentence_and_a_crash_is_one_too(started: Any) -> None:
     assert started("refuse").wait(60) == {"event": "error", "sentence": "`data` must hold votes."}
     sentence = started("crash").wait(60)["sentence"]

@@ -15,7 +15,7 @@ from playground.training.jobs import Emit, Event, serve
 
 def scripted(plan: Mapping[str, Any], emit: Emit, stopped: Callable[[], bool]) -> Event | None:
     """Does what `plan["do"]` says: crash, refuse, print, hang, wait for a stop, keep something after it."""
-    emit({"event": "phase", "phase": plan["do"], "pid": os.getpid(), "nice": os.nice(0)})
+    emit({"event": "phase", "phase": plan["do"], "pid": os.getpid(), "nice": os.nice(0), "at": os.getcwd()})
     if plan["do"] == "crash":
         os._exit(3)
     if plan["do"] == "refuse":

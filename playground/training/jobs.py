@@ -56,7 +56,7 @@ class Job:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as errors:
             self._child = subprocess.Popen(
-                list(command), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+                list(command), env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
             )
         self._say(json.dumps(plan).encode() + b"\n")
         self._reader = threading.Thread(target=self._read, name="training", daemon=True)
@@ -206,3 +206,9 @@ def _listen(stream: io.FileIO, halt: threading.Event, asked: threading.Event) ->
             if not asked.is_set():
                 os._exit(0)
     os._exit(1)  # the parent is gone, and nobody waits for what this would say
+
+
+def _environment() -> dict[str, str]:
+    """This process's, with the project's modules found from any folder: relative paths mean the same in the child."""
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *([known] if known else [])])}
