@@ -202,7 +202,7 @@ def _predicted(
     kept: Path,
     stopped: Callable[[], bool],
 ) -> Event:
-    """The mean probability of every temperature over the states of the held-out prompts, before and after.
+    """The mean probability of every temperature over the states of the held-out votes, before and after.
 
     Raises PlaygroundError where it is stopped.
     """

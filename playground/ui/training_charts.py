@@ -70,11 +70,11 @@ def predicted_chart(
     start: str = "",
     instead: str = "after the training",
 ) -> go.Figure:
-    """The mean probability of each temperature over the held-out prompts, of the start and of the new head.
+    """The mean probability of each temperature over the states of held-out votes, of the start and of the new head.
 
     Without a grid it says `instead` and keeps the place of what comes: a chart beside it that was drawn wider would not become narrower.
     """
-    figure = _figure("Predicted temperature", "temperature", "mean over held-out prompts", height=330)
+    figure = _figure("Predicted temperature", "temperature", "mean over held-out votes", height=330)
     if not grid:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text=instead, showarrow=False)
         figure.update_xaxes(visible=False)
