@@ -111,7 +111,7 @@ class Train:
     def seen(self) -> View:
         """What the latest job says; until it has counted, what was counted of the same data before."""
         job = self.jobs.latest
-        seen = view(job, [head.name for head in self.parts.shelf.trained])
+        seen = view(job, [head.name for head in self.parts.shelf.trained] if job else [])
         chosen = [job.plan[key] for key in ("votes", "unblind", "files")] if job else []
         if seen.data is not None:
             self._counted = chosen, seen.data
