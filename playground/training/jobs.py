@@ -56,9 +56,9 @@ class Job:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as errors:
             self._child = subprocess.Popen(
-                list(command), env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+                list(command), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
             )
-        self._say(json.dumps(plan).encode() + b"\n")
+        self._say(json.dumps({**plan, "at": os.getcwd()}).encode() + b"\n")
         self._reader = threading.Thread(target=self._read, name="training", daemon=True)
         self._reader.start()
 
@@ -180,6 +180,7 @@ def serve(work: Work, nice: int = NICE) -> int:
         os.nice(nice)  # the page goes first
     stream = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)  # a lock on a buffer would outlive the work
     plan = json.loads(stream.readline())
+    os.chdir(plan.pop("at"))  # its modules are found where it began; relative paths mean what they mean to the page
     halt, asked = threading.Event(), threading.Event()
     threading.Thread(target=_listen, args=(stream, halt, asked), daemon=True).start()
 
@@ -206,9 +207,3 @@ def _listen(stream: io.FileIO, halt: threading.Event, asked: threading.Event) ->
             if not asked.is_set():
                 os._exit(0)
     os._exit(1)  # the parent is gone, and nobody waits for what this would say
-
-
-def _environment() -> dict[str, str]:
-    """This process's, with the project's modules found from any folder: relative paths mean the same in the child."""
-    known = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *([known] if known else [])])}
