@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -24,76 +21,13 @@ from torch import nn
 
 from models.adaptive_decoder import AdaptiveDecoder, Head
 from models.errors import ModelError
-from models.kinds import GRID_KINDS, KINDS, build
+from models.files import replace_file
+from models.kinds import build
+from models.meta import FORMAT, Base, Meta
 
-FORMAT = "adaptive-decoder/1"
 SHIPPED = Path(__file__).parent / "checkpoints"
 NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,62}")
 OTHER_FORMATS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", "")
-
-
-@dataclass(frozen=True)
-class Base:
-    """The language model that a head belongs to: its id, revision, hidden size and vocabulary size."""
-
-    model: str
-    revision: str
-    hidden_size: int
-    vocab_size: int
-
-
-@dataclass(frozen=True)
-class Meta:
-    """What made a head.
-
-    grid                    the temperatures, in rising order; output k of the head is grid[k]; empty where it has no grid
-    width                   hidden size of the head; 0 where it has none
-    loss                    name of the training loss
-    parent                  id of the checkpoint that the training started from, or None for a uniform start
-    data_sha256             of the training data
-    metrics                 held-out figures
-    temperature_histogram   share of each grid temperature under argmax on held-out prompts; the blind `shuffled` control draws from it
-    settings                further numbers that the head or its policy needs
-    command, commit, torch  the command line, the commit of this repository, the version of torch
-    """
-
-    kind: str
-    base: Base
-    grid: tuple[float, ...]
-    width: int
-    loss: str
-    parent: str | None
-    data_sha256: str
-    metrics: Mapping[str, Any]
-    temperature_histogram: tuple[float, ...]
-    command: str
-    commit: str
-    torch: str = field(default=torch.__version__)
-    settings: Mapping[str, float] = field(default_factory=dict)
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Meta:
-        """Raises KeyError, TypeError or ValueError where `record` is not the meta of a head."""
-        if record["format"] != FORMAT or record["kind"] not in KINDS:
-            raise ValueError
-        values = {key: value for key, value in record.items() if key not in ("format", "weights_sha256")}
-        base = Base(**values.pop("base"))
-        grid = tuple(float(t) for t in values.pop("grid"))
-        histogram = tuple(float(share) for share in values.pop("temperature_histogram"))
-        if (
-            bool(grid) != (record["kind"] in GRID_KINDS)
-            or list(grid) != sorted(set(grid))
-            or not all(0 <= t <= 10 for t in grid)
-            or len(histogram) != len(grid)
-        ):
-            raise ValueError
-        sizes = (base.hidden_size, base.vocab_size, values["width"])
-        if not all(isinstance(size, int) and 0 <= size < 2**24 for size in sizes) or 0 in sizes[:2]:
-            raise ValueError
-        settings = {str(key): float(value) for key, value in values.pop("settings", {}).items()}
-        if not all(math.isfinite(value) for value in settings.values()):
-            raise ValueError
-        return cls(base=base, grid=grid, temperature_histogram=histogram, settings=settings, **values)
 
 
 @dataclass(frozen=True)
@@ -158,7 +92,7 @@ def save(folder: Path, name: str, module: nn.Module, meta: Meta, card: str) -> C
     weights = to_safetensors(tensors)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = describe(Checkpoint(name, folder, meta, hashlib.sha256(weights).hexdigest()), meta, card)
-    _put(folder / f"{name}.safetensors", weights)
+    replace_file(folder / f"{name}.safetensors", weights)
     return checkpoint
 
 
@@ -166,16 +100,9 @@ def describe(checkpoint: Checkpoint, meta: Meta, card: str) -> Checkpoint:
     """The same weights with this meta and card; both files are written anew."""
     record = {"format": FORMAT, **asdict(meta), "weights_sha256": checkpoint.sha256}
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    _put(checkpoint.folder / f"{checkpoint.name}.json", text.encode())
-    _put(checkpoint.folder / f"{checkpoint.name}.md", card.encode())
+    replace_file(checkpoint.folder / f"{checkpoint.name}.json", text.encode())
+    replace_file(checkpoint.folder / f"{checkpoint.name}.md", card.encode())
     return replace(checkpoint, meta=meta)
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_bytes(content)
-    os.replace(draft, path)
 
 
 def find(folders: Sequence[Path], base: Base) -> Found:

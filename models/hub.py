@@ -24,8 +24,9 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from models.checkpoints import Checkpoint, Meta
+from models.checkpoints import Checkpoint
 from models.errors import ModelError
+from models.meta import Meta
 
 ID = re.compile(r"(?P<repository>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>\w[\w./-]*))?")
 DESCRIPTIONS = ["*.json", "*.md"]

@@ -18,6 +18,7 @@ from models import checkpoints
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from models.loading import load_language_model
+from models.meta import Base
 from playground.compiling import compile_loops
 from playground.config import Settings
 from playground.decoding import engine
@@ -106,7 +107,7 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
     model = load_language_model(
         settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
     )
-    base = checkpoints.Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     folders = [settings.trained_heads, checkpoints.SHIPPED]
     if settings.hub_heads is not None:
         from models import hub

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from models import checkpoints
-from models.checkpoints import Base, Checkpoint
+from models.checkpoints import Checkpoint
 from models.kinds import GRID_KINDS
 from models.language_model import LanguageModel
 from models.loading import load_language_model
+from models.meta import Base
 from models.pairing import same_tokenizer
 from models.rowwise import row_by_row
 from models.tuned_lens import with_lens

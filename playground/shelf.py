@@ -8,15 +8,16 @@ a head that is made anew under an old name is not promoted; to withdraw a head i
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from models import checkpoints
-from models.checkpoints import SHIPPED, Base, Checkpoint
+from models.checkpoints import SHIPPED, Checkpoint
+from models.files import replace_file
 from models.kinds import KINDS
+from models.meta import Base
 from playground.decoding.policies.catalogue import Catalogue, catalogue
 from playground.errors import PlaygroundError
 
@@ -71,14 +72,12 @@ class Shelf:
 
     def _write(self, path: Path, text: str | None) -> None:
         """Puts `text` at `path` whole or not at all; None deletes it."""
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             if text is None:
                 path.unlink(missing_ok=True)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                draft.write_text(text, encoding="utf-8")
-                os.replace(draft, path)
+                replace_file(path, text.encode())
         except OSError as error:
             raise PlaygroundError(
                 f"The folder {path.parent} cannot be written ({error.strerror}); the Arena is as it was."

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints import NAME, SHIPPED, Base, Checkpoint, get, load
+from models.checkpoints import NAME, SHIPPED, Checkpoint, get, load
 from models.language_model import LanguageModel
+from models.meta import Base
 from playground.config import Settings, settings_from
 from playground.errors import PlaygroundError
 from playground.feedback.export import export
@@ -165,7 +166,7 @@ def _train(
     """Trains; where it was stopped after an epoch, the best so far is the head. Once stopped, it is compared with nothing."""
     level, name = plan["level"], plan["name"]
     recipe = train.recipe_for(level, loss=plan["loss"], seed=plan["seed"])
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     parent = get([settings.trained_heads, SHIPPED], plan["start"], base) if plan["start"] else None
     kept = settings.cache_folder / "features"
 

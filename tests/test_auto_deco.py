@@ -12,9 +12,10 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from models.auto_deco import AutoDeco, soft_top_p_mask
-from models.checkpoints import SHIPPED, Base, get
+from models.checkpoints import SHIPPED, get
 from models.checkpoints import load as load_checkpoint
 from models.language_model import LanguageModel
+from models.meta import Base
 from playground.decoding.distribution import Distribution
 from playground.decoding.engine import rows_of, stream
 from playground.decoding.policies import auto_deco, fixed
@@ -84,7 +85,7 @@ def test_the_shipped_heads_equal_their_equations_in_numpy(
     embedded_model: LanguageModel, captured_logits: np.ndarray, captured_hidden: np.ndarray
 ) -> None:
     model = embedded_model
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     module = load_checkpoint(get([SHIPPED], NAME, base)).double()
     weights = load_file(Path(SHIPPED) / f"{NAME}.safetensors")
     decision = decide(module, torch.from_numpy(captured_logits), torch.from_numpy(captured_hidden))

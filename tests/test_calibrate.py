@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import Base, Checkpoint, Meta, get, save
+from models.checkpoints import Checkpoint, get, save
+from models.meta import Base, Meta
 from playground.decoding.policies.matched import mean_entropy
 from playground.errors import PlaygroundError
 from playground.training.evaluation import calibrate
@@ -21,7 +22,7 @@ NAMES = ("adaptive-token.tiny", "adaptive-sequence.tiny")
 
 
 def base(model: TinyLM) -> Base:
-    return Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    return Base.of(model)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The card says what its meta says: who labelled, which loss, what a suite found."""
 
-from models.checkpoints import Base, Meta
+from models.meta import Base, Meta
 from playground.training.evaluation import card
 
 

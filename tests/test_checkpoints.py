@@ -11,21 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import (
-    SHIPPED,
-    Base,
-    Checkpoint,
-    Found,
-    Meta,
-    default_for,
-    describe,
-    find,
-    get,
-    load_head,
-    read,
-    save,
-)
+from models.checkpoints import SHIPPED, Checkpoint, Found, default_for, describe, find, get, load_head, read, save
 from models.errors import ModelError
+from models.meta import Base, Meta
 
 BASE = Base("org/model-a", "r1", 12, 100)
 META = Meta(

@@ -13,10 +13,11 @@ import torch
 from safetensors.numpy import load_file
 from torch import Tensor
 
-from models.checkpoints import SHIPPED, Base, Meta, save
+from models.checkpoints import SHIPPED, save
 from models.difficulty_probe import DifficultyProbe
 from models.errors import ModelError
 from models.language_model import LanguageModel
+from models.meta import Base, Meta
 from playground.config import Settings
 from playground.decoding.decoders import difficulty_router
 from playground.decoding.decoders.difficulty_router import CLASSES, PRESETS, Preset
@@ -162,7 +163,7 @@ def test_the_shipped_probe_equals_its_equation_in_numpy(
 ) -> None:
     name = "difficulty-probe.smollm2-135m"
     model = embedded_model
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     probe = Predictors(model, [SHIPPED], base, Settings()).predictor(name, "difficulty-probe")
     w = {key: value.astype(np.float64) for key, value in load_file(SHIPPED / f"{name}.safetensors").items()}
     x = (captured_hidden - w["center"]) / w["scale"]

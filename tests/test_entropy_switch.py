@@ -328,7 +328,7 @@ def test_threshold_zero_on_the_real_model_is_fixed_up_to_rounding(embedded_model
 
 
 def test_a_missing_lens_names_both_remedies(settings: Settings, embedded_model: LanguageModel) -> None:
-    from models.checkpoints import Base
+    from models.meta import Base
     from playground.predictors import Predictors
 
     base = Base(embedded_model.name, embedded_model.revision, embedded_model.hidden_size, embedded_model.vocab_size)

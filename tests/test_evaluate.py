@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import Base, Meta, get, save
+from models.checkpoints import get, save
+from models.meta import Base, Meta
 from playground.__main__ import main
 from playground.errors import PlaygroundError
 from playground.records import Preference

@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import SHIPPED, Base, read, save
+from models.checkpoints import SHIPPED, read, save
 from models.hub import card, is_id
 from models.loading import load_language_model
+from models.meta import Base
 from playground.config import Settings
 from tests.hub_server import Hub, running
 from tests.second_model import second_model
@@ -93,7 +94,7 @@ def test_the_readme_keeps_the_heads_of_earlier_pushes(hub: Hub, tmp_path: Path) 
 def test_a_model_decodes_with_a_head_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     folder = second_model(tmp_path / "model")
     model = load_language_model(str(folder), precision="float32")
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     head = AdaptiveDecoder(model.hidden_size, 3, width=8)
     made = save(tmp_path / "own", "head-1", head, replace(META, base=base), "# card\n")
     where = push(tmp_path, hub.endpoint, tmp_path / "own", "--head", "head-1", HF_TOKEN=hub.token).stdout.strip()

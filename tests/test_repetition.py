@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import Base, Meta, get, save
+from models.checkpoints import get, save
+from models.meta import Base, Meta
 from playground.errors import PlaygroundError
 from playground.training.evaluation import repetition, repetition_card
 from playground.training.evaluation.repetition import FIXED, PLAIN, RIVALS, controls, read, run

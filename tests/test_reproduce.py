@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.checkpoints import SHIPPED, Meta, load, read, save
+from models.checkpoints import SHIPPED, load, read, save
+from models.meta import Meta
 from playground.__main__ import main, parser
 from playground.errors import PlaygroundError
 from playground.training.predictors import corpus, reference_texts

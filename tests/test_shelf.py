@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import Base, Meta, save
+from models.checkpoints import save
+from models.meta import Base, Meta
 from playground.config import Settings
 from playground.errors import PlaygroundError
 from playground.parts import Request

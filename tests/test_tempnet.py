@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoints import SHIPPED, Base, Meta, get, load, save
+from models.checkpoints import SHIPPED, get, load, save
 from models.errors import ModelError
 from models.language_model import LanguageModel
+from models.meta import Base, Meta
 from models.tempnet import TempNet
 from playground.config import Settings
 from playground.decoding.distribution import Distribution

@@ -7,7 +7,8 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from models.checkpoints import Base, get, load, load_head, read
+from models.checkpoints import get, load, load_head, read
+from models.meta import Base
 from playground.__main__ import main
 from playground.errors import PlaygroundError
 from playground.training import train

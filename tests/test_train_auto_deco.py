@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.checkpoints import Base, get, load
+from models.checkpoints import get, load
+from models.meta import Base
 from playground.errors import PlaygroundError
 from playground.training.predictors import auto_deco, corpus
 from playground.training.predictors.auto_deco import Recipe, Split, fit, gathered, weights

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoints import Base, get, load
+from models.checkpoints import get, load
 from models.difficulty_probe import DifficultyProbe
+from models.meta import Base
 from playground.errors import PlaygroundError
 from playground.training.predictors import difficulty
 from playground.training.predictors.difficulty import figures, fit

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoints import Base, get
+from models.checkpoints import get
 from models.language_model import LanguageModel
+from models.meta import Base
 from models.tuned_lens import TunedLens, unembed
 from playground.config import Settings
 from playground.predictors import Predictors
@@ -148,7 +149,7 @@ def test_from_texts_to_a_small_model(model: LanguageModel, texts: Path, tmp_path
         for i in range(2)
     ]
     assert made[0].sha256 == made[1].sha256
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     checkpoint = get([tmp_path / "0"], "lens", base)
     figures = checkpoint.meta.metrics["held_out"]
     assert figures["lens"]["kl"] < figures["logit lens"]["kl"]

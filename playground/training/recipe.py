@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from playground.errors import PlaygroundError
 from playground.training.lpo import LATENT, LOSSES, REFERENCES, STRENGTHS
@@ -92,6 +94,11 @@ class Recipe:
     def latent(self) -> bool:
         """Whether the loss reads likelihoods of the text instead of drawn temperatures."""
         return self.loss in LATENT
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe in a head's metrics, with the defaults of what was no option yet when the head was made."""
+        return {**asdict(cls()), **metrics.get("training", {}).get("recipe", {})}
 
     def changed(self) -> dict[str, object]:
         """What differs from the defaults of this class."""

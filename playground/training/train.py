@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import NAME, Base, Checkpoint, Meta, load, read, save
+from models.checkpoints import NAME, Checkpoint, load, read, save
 from models.errors import ModelError
+from models.meta import Base, Meta
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
@@ -69,7 +70,7 @@ def run(
     recipe = recipe or RECIPES[level]
     _check_place(folder, name)
     preferences, digest = votes or read_preferences(data)
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     start = None if parent is None else _start(parent, level, base)
     grid = grid_of(preferences, level, recipe.loss, None if parent is None else parent.meta.grid)
     spans = recipe.token_weights != "none"
@@ -178,7 +179,7 @@ def _check_name(folder: Path, name: str, digest: str, recipe: Recipe, parent: Ch
         return
     try:
         meta = read(folder, name).meta
-        made = meta.data_sha256, meta.metrics.get("training", {}).get("recipe"), meta.parent
+        made = meta.data_sha256, Recipe.of(meta.metrics), meta.parent
     except ModelError:
         made = None
     if made != (digest, asdict(recipe), parent.id if parent else None):

@@ -85,7 +85,8 @@ def add_train_command(subparsers: Any) -> None:
 
 
 def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
-    from models.checkpoints import SHIPPED, Base, get
+    from models.checkpoints import SHIPPED, get
+    from models.meta import Base
     from playground.training import exclusions, train
     from playground.training.commands import command_line, heads_of, load_model
 
@@ -97,7 +98,7 @@ def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     votes = train.read_preferences(arguments.data)  # refused before the model is loaded
     exclusions.grid_of(votes[0], arguments.level, recipe.loss)
     model = load_model(settings)
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     parent = get(heads_of(arguments, settings), arguments.parent, base) if arguments.parent else None
     made = train.run(
         model,

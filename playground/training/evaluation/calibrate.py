@@ -17,7 +17,8 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
-from models.checkpoints import Base, Checkpoint, describe, get
+from models.checkpoints import Checkpoint, describe, get
+from models.meta import Base
 from playground.decoding.policies.matched import constant_temperature, mean_entropy
 from playground.decoding.trace import Trace
 from playground.errors import PlaygroundError
@@ -39,7 +40,7 @@ def run(
     command: str = "",
 ) -> None:
     """Decodes, solves, and writes the figures into each head's meta and card."""
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     checkpoints = [get(folders, name, base) for name in heads]
     ready = {c.name: trained(c) for c in checkpoints}
     specs = [f"{c.meta.kind}:checkpoint={c.name}" for c in checkpoints]

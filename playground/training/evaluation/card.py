@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.checkpoints import Meta
+from models.meta import Meta
 from playground.training.evaluation import repetition_card
 from playground.training.evaluation.plan import MARGIN
 from playground.training.lpo import LATENT

@@ -209,7 +209,7 @@ def prompt_state(model: Any, task: Task, folder: Path) -> Tensor:
 
 def check_head(checkpoint: Checkpoint) -> None:
     """Raises PlaygroundError for a head that the suite's figures would not speak of."""
-    made = {**asdict(Recipe()), **checkpoint.meta.metrics.get("training", {}).get("recipe", {}), "seed": 0}
+    made = {**Recipe.of(checkpoint.meta.metrics), "seed": 0}
     if checkpoint.meta.kind != "adaptive-sequence" or made != {**asdict(recipe_for("sequence")), "seed": 0}:
         raise PlaygroundError(
             f"`--head` must name heads that `train --level sequence` made by its default recipe; {checkpoint.name!r} is another."

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints import Base, get
+from models.checkpoints import get
+from models.meta import Base
 from playground.config import add_common_flags, settings_from, whole
 from playground.errors import PlaygroundError
 from playground.training.evaluation.plan import PLANS
@@ -86,7 +87,7 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
         )
     settings = settings_from(vars(arguments), environment)
     model = load_model(settings)
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     folders = heads_of(arguments, settings)
     for name in arguments.head:
         evaluate.check_head(get(folders, name, base))  # refused before anything is decoded

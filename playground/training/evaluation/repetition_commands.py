@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints import Base, Checkpoint, default_for, describe, find, get
+from models.checkpoints import Checkpoint, default_for, describe, find, get
+from models.meta import Base
 from playground.config import settings_from, whole
 from playground.decoding.policies.base import Head
 from playground.decoding.policies.catalogue import catalogue
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     wanted = chosen(tasks(arguments.data), split, arguments.limit)  # refused before the model is loaded
     settings = settings_from(vars(arguments), dict(environment))
     model = load_model(settings)
-    base = Base(model.name, model.revision, model.hidden_size, model.vocab_size)
+    base = Base.of(model)
     folders = heads_of(arguments, settings)
     written = [get(folders, name, base) for name in arguments.head]
     policies, heads = resolved([*map(spec_of, written), *arguments.policy], folders, base)

@@ -25,10 +25,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from models.files import replace_file
 from playground.decoding.sampling import stream_key
 from playground.errors import PlaygroundError
 from playground.training.evaluation.plan import Plan, setting
-from playground.training.labels.journal import replace_file
 from playground.training.labels.lanes import ROWS, in_batches
 from playground.training.labels.tasks import Task
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from models.files import replace_file
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 
@@ -124,13 +125,6 @@ def _is_entry(name: Any, end: Any, counts: Any, note: Any) -> bool:
 
 def _line(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file at once: a kill leaves the former content or the new one, never a part."""
-    half = path.with_name(path.name + ".new")
-    half.write_bytes(content)
-    half.replace(path)
 
 
 def selection(names: Iterable[str]) -> str:

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from models.auto_deco import AutoDeco
-from models.checkpoints import Base, Checkpoint, Meta, save
+from models.checkpoints import Checkpoint, save
 from models.language_model import LanguageModel
+from models.meta import Base, Meta
 from models.tuned_lens import unembed
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
@@ -82,7 +83,7 @@ def run(
     }
     meta = Meta(
         kind="auto-deco",
-        base=Base(model.name, model.revision, model.hidden_size, model.vocab_size),
+        base=Base.of(model),
         grid=(),
         width=heads.width,
         loss="soft top-p cross-entropy",

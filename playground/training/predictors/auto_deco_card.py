@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from models.checkpoints import Meta
+from models.meta import Meta
 from playground.training.predictors.tempnet_card import texts_of
 
 

@@ -24,9 +24,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from models.checkpoints import Base, Checkpoint, describe, read
+from models.checkpoints import Checkpoint, describe, read
 from models.errors import ModelError
 from models.language_model import LanguageModel
+from models.meta import Base
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.training import train

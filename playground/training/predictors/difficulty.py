@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.checkpoints import Base, Checkpoint, Meta, save
+from models.checkpoints import Checkpoint, save
 from models.difficulty_probe import DifficultyProbe
+from models.meta import Base, Meta
 from playground.decoding.decoders.difficulty_router import CLASSES, PRESETS
 from playground.errors import PlaygroundError
 from playground.training.best import Best
@@ -48,7 +49,7 @@ def run(
     probe, epoch = fit(observed, recipe)
     meta = Meta(
         kind="difficulty-probe",
-        base=Base(model.name, model.revision, model.hidden_size, model.vocab_size),
+        base=Base.of(model),
         grid=(),
         width=probe.width,
         loss="cross-entropy",

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def _filled(metrics: Mapping[str, Any]) -> dict[str, Any]:
     training = metrics.get("training", {})
     if "loss" not in training.get("recipe", {}):
         return dict(metrics)
-    return {**metrics, "training": {**training, "recipe": {**asdict(Preferences()), **training["recipe"]}}}
+    return {**metrics, "training": {**training, "recipe": Preferences.of(metrics)}}
 
 
 def verdict(outcome: Outcome, quick: bool = False) -> str:

@@ -26,8 +26,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models.checkpoints import Base, Checkpoint, Meta, save
+from models.checkpoints import Checkpoint, save
 from models.language_model import LanguageModel
+from models.meta import Base, Meta
 from models.tempnet import TempNet, folded_inputs
 from models.tuned_lens import unembed
 from playground.decoding.trace import canonical_json
@@ -107,7 +108,7 @@ def run(
     }
     meta = Meta(
         kind="tempnet",
-        base=Base(model.name, model.revision, model.hidden_size, model.vocab_size),
+        base=Base.of(model),
         grid=(),
         width=network.width,
         loss="robust",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from models.checkpoints import Meta
+from models.meta import Meta
 
 TEXTS = {  # what was trained on, by the first digits of the file's sha256
     "4a899195d2209b54": "250 self-instruct reference answers (human), 150 GSM8K reference solutions, XQuAD passages as encyclopedia "

@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from models.checkpoints import Base, Checkpoint, Meta, save
+from models.checkpoints import Checkpoint, save
 from models.language_model import LanguageModel
+from models.meta import Base, Meta
 from models.tuned_lens import TunedLens, first_layers, last_norm, unembed, with_lens
 from playground.errors import PlaygroundError
 from playground.training.features import cached_states
@@ -114,7 +115,7 @@ def run(
     }
     meta = Meta(
         kind="tuned-lens",
-        base=Base(model.name, model.revision, model.hidden_size, model.vocab_size),
+        base=Base.of(model),
         grid=(),
         width=0,
         loss="kl",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models.checkpoints import Meta
+from models.meta import Meta
 
 LIMITS = """## Limits
 
