@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from playground.config import Settings
-from playground.decoding.policies.spec import NO_CHECKPOINT, PolicyKind
+from playground.decoding.policies.spec import KEPT, NO_CHECKPOINT, PolicyKind
 from playground.decoding.trace import Request, Trace
 from playground.gallery import load_gallery
 from playground.parts import Parts, load_parts
@@ -46,7 +46,7 @@ def check(trace: Trace, kind: PolicyKind) -> None:
     assert "".join(step.text for step in trace.steps) == trace.text
     values = dict(pair.split("=") for pair in trace.policy.partition(":")[2].split(","))
     low, high = float(values.get("low", 0)), float(values.get("high", 5))
-    declared = {channel.name for channel in kind.channels}
+    declared = {channel.name for channel in (*kind.channels, *KEPT)}
     assert Trace.from_record(json.loads(json.dumps(trace.to_record(), allow_nan=False))) == replace(trace)
     for step in trace.steps:
         assert math.isfinite(step.temperature)

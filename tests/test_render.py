@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from playground.decoding.policies.catalogue import catalogue
-from playground.decoding.policies.spec import Channel, PolicyKind
+from playground.decoding.policies.spec import KEPT, Channel, PolicyKind
 from playground.decoding.trace import Alternative, Request, TokenStep
 from playground.ui.render import counted, figures, inspection, note, wire_token
 from playground.ui.scales import INK, channel_scales, contrast, luminance, scales
@@ -116,7 +116,8 @@ def test_no_channel_takes_the_name_of_an_overlay_that_every_lane_has() -> None:
         names = [channel.name for channel in kind.channels]
         assert not taken & set(names)
         assert len(set(names)) == len(names)
-        for channel in kind.channels:
+        assert not {channel.name for channel in KEPT} & {*taken, *names}
+        for channel in (*kind.channels, *KEPT):
             assert channel.low < channel.high
             assert len(channel.words) in (0, channel.high - channel.low + 1)
             assert channel.title

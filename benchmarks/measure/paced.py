@@ -104,7 +104,7 @@ class Paced:
     def steps(self, spec: str, tokens: int, lane: int = 0) -> list[TokenStep]:
         """The steps of one lane: always the same for the same spec and lane, with float32 digits and its channels."""
         draw = random.Random(f"{spec}/{lane}")
-        channels = self.catalogue.parse(spec).kind.channels
+        channels = self.catalogue.parse(spec).channels
         return [
             _step(draw, position, {c.name: float32_digits(draw.uniform(c.low, c.high)) for c in channels})
             for position in range(tokens)

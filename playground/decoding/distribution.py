@@ -43,6 +43,7 @@ class Distribution:
         self._tops, self._bests = np.empty(rows), np.empty(rows, np.int64)
         self._inverses = np.ones(rows)  # 1 / T; infinity is greedy
         self._mask = np.empty((0, 0), self._x.dtype)  # [B, V] 1 for tokens that may be drawn; empty: all may
+        self._uncut: Distribution | None = None  # what the first mask was laid on
         kernels.survey(self._x, self._peaks, self._tops, self._bests)
 
     def __len__(self) -> int:
@@ -53,6 +54,7 @@ class Distribution:
         if (start, stop) == (0, len(self)):
             return self
         some = self._child()
+        some._uncut = self._uncut and self._uncut.rows(start, stop)
         for name in ("logits", "_x", "_peaks", "_tops", "_bests", "_inverses", "_mask"):
             setattr(some, name, getattr(self, name)[start:stop])
         some._sums = (self._sums[0][start:stop], self._sums[1][start:stop])
@@ -186,12 +188,22 @@ class Distribution:
     def keeping(self, mask: Tensor) -> Distribution:
         """Renormalised over the tokens where mask [B, V] is 1; where that leaves none, over the best token alone."""
         kept = self._child()
+        kept._uncut = self if self._uncut is None else self._uncut
         kept._mask = mask.to(self.logits.dtype, copy=True).contiguous().numpy()
         if self._mask.size:
             kept._mask *= self._mask
         kept._tops, kept._bests = self._tops.copy(), self._bests.copy()
         kernels.crown(self._x, kept._mask, self._inverses, kept._tops, kept._bests)
         return kept
+
+    def kept(self, rows: Sequence[int]) -> list[tuple[float, int]]:
+        """What masks have left of some rows: the share of the mass that was there before them, and the number of tokens."""
+        counts = np.empty(len(rows), np.int64)
+        kernels.count_open(self._x, self._mask, self._tops, self._inverses, np.array(rows, np.int64), counts)
+        whole = self if self._uncut is None else self._uncut
+        fallen = (whole._tops - self._tops) * self._finite
+        shares = np.exp(np.minimum(self._figures[:, 1] - whole._figures[:, 1] - fallen, 0.0))
+        return list(zip(shares[list(rows)].tolist(), counts.tolist(), strict=True))
 
     def draw(self, u: Tensor) -> Tensor:
         """The token [B] at which the cumulative sum of p first exceeds u [B], never one of probability 0."""
@@ -226,7 +238,7 @@ class Distribution:
     def _child(self) -> Distribution:
         """Another distribution over the same logits, at the same T; its figures are still to come."""
         child = Distribution.__new__(Distribution)
-        for name in ("logits", "size", "_x", "_peaks", "_tops", "_bests", "_inverses", "_mask"):
+        for name in ("logits", "size", "_x", "_peaks", "_tops", "_bests", "_inverses", "_mask", "_uncut"):
             setattr(child, name, getattr(self, name))
         return child
 

@@ -320,6 +320,26 @@ def chances(x, mask, tops, bests, inverses, figures, tokens, found):  # type: ig
 
 
 @compiled
+def count_open(x, mask, tops, inverses, rows, counts):  # type: ignore[no-untyped-def]
+    """How many tokens of some rows [k] have a weight above 0."""
+    for k in range(rows.size):
+        b, found, least = rows[k], np.int32(0), np.float64(0)
+        counts[k] = 1
+        if inverses[b] == np.inf:
+            continue
+        row, top, scale = x[b], x.dtype.type(tops[b]), _scale(x[b], inverses[b])
+        least = x.dtype.type(FLOOR32 if x.itemsize == 4 else FLOOR64)
+        if mask.size:
+            open_to = mask[b]
+            for i in range(row.size):
+                found += np.int32(((row[i] - top) * scale > least) & (open_to[i] != 0))
+        else:
+            for i in range(row.size):
+                found += np.int32((row[i] - top) * scale > least)
+        counts[k] = found
+
+
+@compiled
 def row_sums(values):  # type: ignore[no-untyped-def]
     """[B, V] → [B] in float64."""
     found = np.zeros(values.shape[0])

@@ -10,6 +10,7 @@ from torch import Tensor
 from playground.decoding.distribution import Distribution
 from playground.decoding.model import Model
 from playground.decoding.policies.base import Decision, Drawn
+from playground.decoding.policies.spec import KEPT
 from playground.decoding.trace import Alternative, TokenStep, float32_digits
 from playground.errors import PlaygroundError
 
@@ -27,12 +28,15 @@ def token_steps(
     after: Distribution,
     decisions: Sequence[Decision] = (),
     channels: Sequence[Mapping[str, float]] = (),
+    cutting: Sequence[int] = (),
 ) -> list[TokenStep]:
     """One TokenStep a row, its text still to come.
 
     `before` and `after` are the distributions at T = 1 and as drawn from; `decisions` are the policies', whose rows follow
-    one another, `channels` the policies' own numbers of all rows (or of none).
+    one another, `channels` the policies' own numbers of all rows (or of none), `cutting` the rows whose lanes leave tokens
+    out before the draw: those record how much is left.
     """
+    channels = _with_kept(channels or [{}] * len(drawn.tokens), after, cutting)
     choices = [choice for decision in decisions for choice in _choices(decision)] or [NO_CHOICE] * len(drawn.tokens)
     figures = zip(before.entropies, after.entropies, drawn.logprob.tolist(), drawn.logprob_drawn.tolist(), strict=True)
     alternatives = _alternatives(model, before, after)
@@ -49,10 +53,21 @@ def token_steps(
             logprob=float32_digits(logprob),
             logprob_drawn=float32_digits(logprob_drawn),
             alternatives=few,
-            channel={name: float32_digits(value) for name, value in channels[place].items()} if channels else {},
+            channel={name: float32_digits(value) for name, value in channels[place].items()},
         )
         for place, (token, heat, choice, (entropy, entropy_after, logprob, logprob_drawn), few) in enumerate(rows)
     ]
+
+
+def _with_kept(
+    channels: Sequence[Mapping[str, float]], after: Distribution, cutting: Sequence[int]
+) -> Sequence[Mapping[str, float]]:
+    """The channels, in the rows that cut with the share of the mass and the number of tokens that are left."""
+    if not cutting:
+        return channels
+    kept = dict(zip(cutting, after.kept(cutting), strict=True))
+    names = [channel.name for channel in KEPT]
+    return [{**own, **dict(zip(names, kept.get(row, ()), strict=False))} for row, own in enumerate(channels)]
 
 
 def _alternatives(model: Model, before: Distribution, after: Distribution) -> list[tuple[Alternative, ...]]:

@@ -19,7 +19,7 @@ class Heading:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return self.spec.kind.channels
+        return self.spec.channels
 
     def target(self, channel: Channel) -> float | None:
         """The value that the lane's channel of this name is steered to, where there is one."""

@@ -111,7 +111,7 @@ def note(steps: Sequence[TokenStep], spec: Spec) -> str:
 
 def _channel_figures(steps: Sequence[TokenStep], spec: Spec) -> list[tuple[str, str]]:
     pairs = []
-    for channel in spec.kind.channels:
+    for channel in spec.channels:
         values = [step.channel[channel.name] for step in steps if channel.name in step.channel]
         if values and channel.figure != "":
             aim = spec.values.get(channel.target)

@@ -27,7 +27,7 @@ from playground.decoding.policies import fixed
 from playground.decoding.policies.base import Row
 from playground.decoding.policies.spec import NO_CHECKPOINT, Channel, Key, PolicyKind, Spec, Value
 from playground.decoding.session import Decoder, Session
-from playground.decoding.trace import Request, float32_digits
+from playground.decoding.trace import Request, TokenStep, float32_digits
 from playground.errors import PlaygroundError
 
 
@@ -111,7 +111,11 @@ class DifficultyRouter(Decoder):
                 output = yield passed
             else:
                 output = None
-                yield tuple(self._lane.emit(replace(s.step, text="", channel=dict(self.probabilities))) for s in passed)
+                yield tuple(self._lane.emit(self._own(s.step)) for s in passed)
+
+    def _own(self, step: TokenStep) -> TokenStep:
+        """A step of the inner loop, its text still to come, with the probe's answer beside what the loop recorded."""
+        return replace(step, text="", channel={**self.probabilities, **step.channel})
 
 
 def _fixed(row: Row, temperature: float) -> Spec:

@@ -126,8 +126,8 @@ class EntropySwitch(Decoder):
             "cost": author.model.parameters / self.session.model.parameters,
             "fed": float(fed),
         }
-        temperature = self.temperature
-        (step,) = token_steps(self.session.model, position, drawn, temperature, before, after, channels=[channel])
+        model, heat, cutting = self.session.model, self.temperature, (0,) if self.lane.row.spec.cuts else ()
+        (step,) = token_steps(model, position, drawn, heat, before, after, (), [channel], cutting)
         return step
 
 

@@ -51,6 +51,7 @@ class Lockstep(Decoder):
         count, model = len(lanes), session.model
         filters = Filters([lane.row.spec.filters for lane in lanes])
         noise = Uniforms([lane.noise for lane in lanes])
+        cutting = [row for row, lane in enumerate(lanes) if lane.row.spec.cuts]
         logits, hidden, free, cache = yield from self._begin()
         for position in range(session.length):
             before = Distribution(logits)
@@ -62,7 +63,7 @@ class Lockstep(Decoder):
             channels: Channels = [{} for _ in lanes]
             for group, decision in zip(self.groups, decisions, strict=True):
                 group.observe(decision, drawn, channels)
-            steps = token_steps(model, position, drawn, temperature, before, after, decisions, channels)
+            steps = token_steps(model, position, drawn, temperature, before, after, decisions, channels, cutting)
             live = [(lane, step) for lane, step in zip(lanes, steps, strict=True) if lane.stop is None]
             yield tuple(sorted((lane.emit(step) for lane, step in live), key=lambda emitted: emitted.lane))
             if all(lane.stop for lane in lanes):

@@ -49,7 +49,8 @@ def draw(
     refuse_nan(before.tops, model.name, position)
     after = Filters([lane.row.spec.filters] * count)(before.tempered(heat))
     drawn = Drawn.by(uniform(lane.noise, count), before, after)
-    return drawn, token_steps(model, position, drawn, heat, before, after)
+    cutting = range(count) if lane.row.spec.cuts else ()
+    return drawn, token_steps(model, position, drawn, heat, before, after, cutting=cutting)
 
 
 class Particles:

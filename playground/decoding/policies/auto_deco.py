@@ -62,6 +62,7 @@ def kind(default_checkpoint: str) -> PolicyKind:
             Key("use_top_p", "choice", "yes", "no: the temperature alone", choices=("yes", "no")),
         ),
         build=AutoDeco,
+        cuts=lambda values: values["use_top_p"] == "yes",
         channels=(Channel("top_p", "Predicted top-p", "", "the mass that may be drawn from; 1 keeps all", 0.0, 1.0),),
         learned="auto-deco",
     )

@@ -188,6 +188,7 @@ def _kind(version: int, eta: float, surprise: str, formula: str, build: type[Mir
             ),
         ),
         note=unreachable,
+        cuts=lambda values: True,
         group="Feedback and guidance",
     )
 

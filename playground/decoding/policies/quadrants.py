@@ -76,5 +76,6 @@ KIND = PolicyKind(
         Key("kept", "int", 27, "draw among the k most probable tokens; entropix: 27; 0 keeps all", 0, 1_000_000),
     ),
     build=Quadrants,
+    cuts=lambda values: values["kept"] != 0,
     channels=(Channel("varentropy", "Varentropy", "bits²", "variance of the surprise at T = 1, in bits²", 0.0, 20.0),),
 )

@@ -127,6 +127,27 @@ class Channel:
     target: str = ""
 
 
+KEPT = (
+    Channel(
+        "kept_mass",
+        "Kept mass",
+        "",
+        "how much of the probability, at this token's temperature, is left after tokens were cut off; 1 is all of it",
+        0.0,
+        1.0,
+    ),
+    Channel(
+        "kept_tokens",
+        "Candidates",
+        "tokens",
+        "how many tokens could still be drawn after the cut",
+        1.0,
+        100.0,
+    ),
+)
+"""The channels of every lane that cuts tokens off before the draw, whatever its policy."""
+
+
 @dataclass(frozen=True)
 class PolicyKind:
     """A family of policies as the grammar, the page and the README know it.
@@ -141,6 +162,7 @@ class PolicyKind:
     stands_for  an alias: the kind it is short for, and which of that kind's keys each of its own keys sets
     note        a sentence to show under a reply, from the policy's values and the reply's steps; "" where there is none
     group       where it stands among GROUPS; derived where it is not given
+    cuts        whether it cuts tokens off itself, before the filters, from its values; None: never
     """
 
     name: str
@@ -159,6 +181,7 @@ class PolicyKind:
     stands_for: tuple[PolicyKind, Mapping[str, str]] | None = None
     note: Callable[[Mapping[str, Value], Sequence[TokenStep]], str] | None = None
     group: str = ""
+    cuts: Callable[[Mapping[str, Value]], bool] | None = None
 
     def __post_init__(self) -> None:
         derived = [(self.control, 5), (self.learned, 2), (self.decoder, 4), (self.stands_for, 0), (True, 1)]
@@ -202,6 +225,17 @@ class Spec:
     @property
     def filters(self) -> Mapping[str, float]:
         return {key.name: float(self.values[key.name]) for key in FILTER_KEYS}
+
+    @property
+    def cuts(self) -> bool:
+        """Whether tokens are cut off before the draw, by the policy itself or by a filter."""
+        own = self.kind.cuts
+        return bool(own and own(self.values)) or any(self.filters[name] != off for name, off in FILTER_OFF.items())
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What its lane records at every token: the policy's own numbers, and what a cut leaves."""
+        return (*self.kind.channels, *(KEPT if self.cuts else ()))
 
     def _spell(self, values: Mapping[str, Value]) -> str:
         words = ",".join(f"{name}={values[name]}" for name in sorted(values))
