@@ -17,7 +17,12 @@ live.setAttribute("aria-live", "polite");
 const empty = make("div", "pg-empty");
 empty.append(make("p", "", fixed.empty));
 empty.hidden = !fixed.empty;
+const stop = make("button", "pg-stop", "Stop");
+stop.type = "button";
+stop.hidden = true;
+stop.addEventListener("click", () => document.getElementById(fixed.stop)?.click());
 root.append(bar, problem, queue, empty, grid, live);
+if (fixed.stop) bar.append(stop);
 
 /* ---- frames ---- */
 const inbox = [];
@@ -70,7 +75,8 @@ function say(node, sentence) {
 }
 
 function begin(run, heads, ownScales) {
-  if (state.run !== run) state.past.add(state.run);
+  const another = state.run !== run;
+  if (another) state.past.add(state.run);
   Object.assign(state, { run, seq: -1, done: false, closing: null, scales: ownScales });
   cards.clear();
   hideCard(true);
@@ -80,6 +86,15 @@ function begin(run, heads, ownScales) {
   drawSwitch();
   empty.hidden = true;
   root.classList.add("pg-running");
+  stop.hidden = false;
+  if (another) comeIntoSight();
+}
+
+/* Where the button that started the run stands far above, the run would begin out of sight. */
+function comeIntoSight() {
+  if (!fixed.stop || root.getBoundingClientRect().top < window.innerHeight / 2) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  root.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
 }
 
 function apply(message, whole) {
@@ -110,6 +125,7 @@ function finish(message) {
   state.done = true;
   state.closing = null;
   root.classList.remove("pg-running");
+  stop.hidden = true;
   empty.hidden = !fixed.empty || state.lanes.length > 0;
   state.lanes.forEach((lane, i) => {
     lane.waits.remove();

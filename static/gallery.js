@@ -1,4 +1,5 @@
-/* Prompts by family as chips; a click sets the value to the prompt's id and triggers "pick". */
+/* Prompts by family as chips; a click sets the value to the prompt's id and triggers "pick". Families and chips are one tab
+   stop each; the arrow keys move in them. */
 const root = element.querySelector(".pg-gallery");
 const families = new Map();
 for (const prompt of fixed.prompts) {
@@ -19,6 +20,22 @@ tabs.setAttribute("aria-label", "Prompt families");
 const chips = make("div", "pg-chips");
 root.append(tabs, chips);
 
+/* The button of a group that Tab comes to. */
+function stopAt(group, button) {
+  for (const other of group.children) other.tabIndex = other === button ? 0 : -1;
+}
+
+for (const group of [tabs, chips]) {
+  group.addEventListener("focusin", (event) => event.target.closest("button") && stopAt(group, event.target));
+  group.addEventListener("keydown", (event) => {
+    const [here, last] = [[...group.children].indexOf(event.target), group.children.length - 1];
+    const next = { ArrowRight: here + 1, ArrowDown: here + 1, ArrowLeft: here - 1, ArrowUp: here - 1, Home: 0, End: last }[event.key];
+    if (next === undefined || here < 0) return;
+    event.preventDefault();
+    group.children[Math.min(Math.max(next, 0), last)].focus();
+  });
+}
+
 function open(family) {
   for (const tab of tabs.children) tab.setAttribute("aria-pressed", String(tab.dataset.family === family));
   chips.replaceChildren(
@@ -33,6 +50,7 @@ function open(family) {
       return chip;
     }),
   );
+  stopAt(chips, chips.children[0]);
   chips.scrollLeft = 0;
 }
 
@@ -44,3 +62,4 @@ for (const family of families.keys()) {
   tabs.append(tab);
 }
 if (families.size) open(families.keys().next().value);
+stopAt(tabs, tabs.children[0]);

@@ -1,5 +1,5 @@
 /* Fills the header from `fixed`: the model line and the reason for its precision are data, so they are set by textContent.
-   The reason is in a fold, which a keyboard and a finger reach too. */
+   The reason and the glossary (words.js) are in folds, which a keyboard and a finger reach too. */
 const root = element.querySelector(".pg-header");
 
 function make(tag, className, text) {
@@ -19,3 +19,6 @@ if (fixed.reason) {
 } else {
   root.append(make("p", "pg-model", fixed.model));
 }
+const words = make("details", "pg-explained", "");
+words.append(make("summary", "", "What do the words mean?"), glossary(fixed.words));
+root.append(words);

@@ -60,6 +60,7 @@ function tableOf(name, keys) {
   return table;
 }
 
+root.append(make("h3", "", "Words"), glossary(fixed.words));
 for (const text of fixed.lead) root.append(make("p", "pg-lead", text));
 for (const group of fixed.groups) {
   root.append(make("h3", "", group.name));

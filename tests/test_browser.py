@@ -177,8 +177,10 @@ def test_a_token_is_read_by_keyboard_and_on_a_phone(page: Page, settings: Settin
         page.goto(server.url)
         page.click("#generate")
         page.wait_for_selector("#compare-board .pg-figures dt")
-        lanes = [page.locator(f'#compare-board [data-lane="{lane}"]').bounding_box() for lane in (0, 1)]
-        assert lanes[1]["y"] > lanes[0]["y"] + lanes[0]["height"] - 1  # type: ignore[index]
+        lanes = page.locator("#compare-board .pg-lane").evaluate_all(
+            "all => all.map(l => l.getBoundingClientRect().toJSON())"
+        )
+        assert lanes[1]["top"] > lanes[0]["bottom"] - 1
         page.locator("#compare-board .pg-token").first.focus()
         page.keyboard.press("ArrowRight")
         card = page.locator(".pg-card >> visible=true").filter(has_text="token 2")

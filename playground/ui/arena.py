@@ -153,7 +153,8 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, page
         agree = gr.Button("Agree and continue", elem_id="arena-agree", variant="primary")
     with gr.Column(visible=False) as ground:
         box = prompt_box("arena")
-        start = gr.Button("Battle", variant="primary", elem_id="battle")
+        with box.actions:
+            start = gr.Button("Battle", variant="primary", elem_id="battle")
         with gr.Column(visible=False) as blind_part:
             shown = component("battle", None, elem_id="arena-battle")
         with gr.Row(visible=False, elem_classes="pg-votes", elem_id="arena-votes") as row:

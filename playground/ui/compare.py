@@ -28,6 +28,9 @@ EMPTY = (
     "Press Generate. Each token is painted with the temperature it was drawn at, from careful blue to free orange; "
     "point at a token to see its alternatives."
 )
+LANES = (
+    "Each lane answers the same prompt with its own policy: the rule or the trained head that chooses the temperature."
+)
 STILL = 1.0  # seconds without news after which a message is repeated, so that a closed tab is noticed
 
 
@@ -157,9 +160,7 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> g
     """Lay out the tab and wire its events; the policy picker."""
     tab = Compare(parts, runs, places)
     box = prompt_box("compare")
-    learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
-    chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])
-    with gr.Row(elem_classes="pg-actions", equal_height=True):
+    with box.actions:
         generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=2, min_width=120)
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
         again = gr.Button("Regenerate", elem_id="regenerate", scale=1, min_width=110)
@@ -167,8 +168,11 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> g
             8, LONGEST_REPLY, 128, step=8, label="Length", buttons=[], elem_id="length", scale=3, min_width=180
         )
         seed = gr.Number(1, label="Seed", precision=0, minimum=0, elem_id="seed", scale=1, min_width=110)
+    learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
+    gr.Markdown(LANES, elem_classes="pg-quietly")
+    chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])
     suggest.build(parts, places, box, seed, length, chosen)
-    shown = board(runs, "compare-board", EMPTY)
+    shown = board(runs, "compare-board", EMPTY, stop="stop")
     with gr.Column(visible=False, elem_id="compare-after") as after:
         plot: dict[str, Any] = {"show_label": False, "container": False, "min_width": 320, "elem_classes": "pg-chart"}
         with gr.Row():

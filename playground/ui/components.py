@@ -45,8 +45,11 @@ def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] =
     )
 
 
-def board(runs: Runs, elem_id: str, empty: str) -> gr.HTML:
-    """The heatmap of a run's lanes; resync and inspection answer from `runs`, or with the sentence of a refusal."""
+def board(runs: Runs, elem_id: str, empty: str, stop: str = "") -> gr.HTML:
+    """The heatmap of a run's lanes; resync and inspection answer from `runs`, or with the sentence of a refusal.
+
+    `stop` is the id of the button that stops a run: the board then comes into sight with each run and offers it too.
+    """
 
     def resync(asked: dict[str, Any]) -> dict[str, Any]:
         return _answer(lambda: snapshot(runs.get(asked.get("run")), _counts(asked.get("have"))))
@@ -63,6 +66,7 @@ def board(runs: Runs, elem_id: str, empty: str) -> gr.HTML:
         elem_id=elem_id,
         scales=listed,
         empty=empty,
+        stop=stop,
     )
 
 

@@ -8,6 +8,7 @@ import gradio as gr
 
 from playground.decoding.policies.spec import FILTER_KEYS
 from playground.decoding.sampling import FILTER_ORDER
+from playground.glossary import WORDS
 from playground.methods import described, described_keys, grouped
 from playground.parts import Parts
 from playground.ui.components import component, missing
@@ -27,7 +28,8 @@ def build(parts: Parts, tab: gr.Tab) -> None:
         {"name": group, "kinds": [described(kind) | {"missing": missing(parts, kind)} for kind in kinds]}
         for group, kinds in grouped(parts.catalogue.kinds)
     ]
-    component("methods", None, groups=groups, filters=described_keys(FILTER_KEYS), lead=list(LEAD))
+    told = {"groups": groups, "filters": described_keys(FILTER_KEYS), "lead": list(LEAD), "words": list(WORDS.items())}
+    component("methods", None, before=("words",), **told)
     gr.HTML("<h3>Checkpoints</h3>", elem_classes="pg-cards")
     for head in parts.heads:
         with gr.Accordion(head.name, open=False, elem_classes="pg-more pg-checkpoint"):

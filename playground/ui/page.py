@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from playground.config import Settings
+from playground.glossary import WORDS
 from playground.parts import Parts
 from playground.ui import arena, compare, methods, notice, train
 from playground.ui.components import STATIC, component
@@ -32,7 +33,9 @@ def build(parts: Parts) -> gr.Blocks:
     with gr.Blocks(title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
         reason = getattr(parts.language_model, "precision_reason", "")
-        component("header", None, name=NAME, lead=LEAD, model=model_line(parts), reason=reason)
+        said = {"name": NAME, "lead": LEAD, "model": model_line(parts), "reason": reason, "words": list(WORDS.items())}
+        component("header", None, before=("words",), **said)
+        component("keys", None, buttons=["generate", "battle"])
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
                 lanes = compare.build(parts, runs, places, voter)

@@ -13,13 +13,17 @@ from playground.ui.components import gallery
 
 @dataclass(frozen=True)
 class PromptBox:
-    """The components of a prompt; `inputs` in the order that `Asked.read` takes them."""
+    """The components of a prompt; `inputs` in the order that `Asked.read` takes them.
+
+    `actions` is the row right under the prompt, for the buttons of the tab: what starts stands before what may be set.
+    """
 
     prompt: gr.Textbox
     system: gr.Textbox
     prefill: gr.Textbox
     stops: gr.Textbox
     source: gr.Textbox
+    actions: gr.Row
 
     @property
     def inputs(self) -> list[gr.Textbox]:
@@ -33,6 +37,7 @@ def prompt_box(name: str) -> PromptBox:
     prompt = gr.Textbox(
         first.prompt, label="Prompt", lines=3, max_lines=10, elem_id=f"{name}-prompt", placeholder="Ask for anything."
     )
+    actions = gr.Row(elem_classes="pg-actions", equal_height=True)
     chips = gallery(prompts, f"{name}-gallery")
     with gr.Accordion("More: document, system prompt, stops", open=False, elem_classes="pg-more"):
         source = gr.Textbox(
@@ -55,7 +60,7 @@ def prompt_box(name: str) -> PromptBox:
         return chosen.prompt, chosen.prefill, chosen.system or "", chosen.source or ""
 
     chips.pick(pick, None, [prompt, prefill, system, source], api_visibility="private", show_progress="hidden")
-    return PromptBox(prompt, system, prefill, stops, source)
+    return PromptBox(prompt, system, prefill, stops, source, actions)
 
 
 def family_of(prompt: str, prompts: tuple[GalleryPrompt, ...] | None = None) -> str | None:
