@@ -9,6 +9,11 @@ const root = element.querySelector(".pg-board");
 const problem = make("p", "pg-problem");
 problem.setAttribute("role", "alert");
 problem.hidden = true;
+const refused = make("p", "pg-problem"); // a run that never began; said until the next one begins
+refused.setAttribute("role", "alert");
+refused.hidden = true;
+const earlier = make("p", "pg-queue", "What stands below is of the run before.");
+earlier.hidden = true;
 const queue = make("p", "pg-queue");
 queue.setAttribute("role", "status");
 queue.hidden = true;
@@ -21,7 +26,7 @@ const stop = make("button", "pg-stop", "Stop");
 stop.type = "button";
 stop.hidden = true;
 stop.addEventListener("click", () => document.getElementById(fixed.stop)?.click());
-root.append(bar, problem, queue, empty, grid, live);
+root.append(bar, refused, problem, queue, earlier, empty, grid, live);
 if (fixed.stop) bar.append(stop);
 
 /* ---- frames ---- */
@@ -78,6 +83,7 @@ function begin(run, heads, ownScales) {
   const another = state.run !== run;
   if (another) state.past.add(state.run);
   Object.assign(state, { run, seq: -1, done: false, closing: null, scales: ownScales });
+  refuse("");
   cards.clear();
   hideCard(true);
   grid.replaceChildren();
@@ -97,8 +103,17 @@ function comeIntoSight() {
   root.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
 }
 
+/* The lanes of the run before stay, marked as such. */
+function refuse(sentence) {
+  say(refused, sentence);
+  const marked = Boolean(sentence) && state.lanes.length > 0;
+  earlier.hidden = !marked;
+  root.classList.toggle("pg-earlier", marked);
+  if (sentence) comeIntoSight();
+}
+
 function apply(message, whole) {
-  if (!message.run) return say(problem, message.error);
+  if (!message.run) return refuse(message.error);
   if (state.past.has(message.run)) return;
   if (message.waiting) {
     if (message.run !== state.run) begin(message.run, [], []);

@@ -1,6 +1,6 @@
 /* Two to four lanes, each a policy and its knobs; the component's value is the list of their specs.
-   Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the constant `fixed`. The grammar of a spec is
-   name:key=value,key=value; the server parses it again and is the judge. */
+   Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the constant `fixed`. Stands
+   after specs.js and knobs.js in one scope. */
 const root = element.querySelector(".pg-policies");
 let kinds = new Map(fixed.kinds.map((kind) => [kind.name, kind]));
 let lanes = [];
@@ -12,129 +12,40 @@ function make(tag, className, text) {
   return node;
 }
 
-function read(spec) {
-  const [name, rest = ""] = [spec.split(":")[0].trim(), spec.includes(":") ? spec.slice(spec.indexOf(":") + 1) : ""];
-  const values = {};
-  for (const pair of rest.split(",").filter((part) => part.trim())) {
-    const at = pair.indexOf("=");
-    values[pair.slice(0, at < 0 ? undefined : at).trim()] = at < 0 ? "" : pair.slice(at + 1).trim();
-  }
-  return { name, values };
+/* Lanes from specs that name each other by number. */
+function load(specs) {
+  lanes = specs.map(read);
+  for (const lane of lanes) resolve(lane, lanes);
 }
-
-function write(lane) {
-  const known = keysOf(lane.name);
-  const kept = Object.keys(lane.values).filter((key) => {
-    const own = known.find((candidate) => candidate.name === key);
-    return !own || own.default === null || !same(own, lane.values[key]);
-  });
-  return lane.name + (kept.length ? ":" + kept.sort().map((key) => `${key}=${lane.values[key]}`).join(",") : "");
-}
-
-const knobsOf = (name) => kinds.get(name)?.knobs || [];
-const filtersOf = (name) => fixed.filters.filter((key) => kinds.get(name)?.filters.includes(key.name));
-const keysOf = (name) => [...knobsOf(name), ...filtersOf(name)];
-const same = (key, value) => (key.kind === "float" || key.kind === "int" ? Number(value) === Number(key.default) : String(value) === String(key.default));
-const valueOf = (lane, key) => lane.values[key.name] ?? (key.default === null ? "" : String(key.default));
 
 function commit() {
+  for (const lane of lanes) if (!lane.follows) resolve(lane, lanes); // a number that named no lane may name one now
   props.value = lanes.map(write);
 }
 
 function set(lane, key, value) {
+  Object.assign(lane, { draft: null, refused: "" });
+  if (key.name === "of") lane.follows = null;
   if (value === "" || value === null) delete lane.values[key.name];
   else lane.values[key.name] = value;
   commit();
   lane.spec.value = write(lane);
-  lane.note.textContent = "";
+  note();
 }
 
-/* A knob that means nothing at the present value of another one. */
-function idle(lane, key) {
-  if (!key.only_with) return false;
-  const [name, wanted] = key.only_with;
-  const other = knobsOf(lane.name).find((candidate) => candidate.name === name);
-  return valueOf(lane, other) !== String(wanted);
-}
-
-/* ---- one control a key ---- */
-function control(lane, key) {
-  const row = make("label", "pg-knob");
-  row.title = key.help;
-  row.append(make("span", "", key.name.replace(/_/g, " ")));
-  row.append(...(key.name === "of" ? others : { choice: choices, checkpoint: choices }[key.kind] || numbers)(lane, key));
-  return row;
-}
-
-function choices(lane, key) {
-  const named = kinds.get(lane.name)?.checkpoints || [];
-  const values = key.kind === "checkpoint" ? [...new Set([key.default, ...named, valueOf(lane, key)])] : key.choices;
-  return [picker(lane, key, values.map((value) => [value, value]))];
-}
-
-/* `of`: the lane that is followed, by its number; 0 is none. */
-function others(lane, key) {
-  const numbers = lanes.map((_, index) => index + 1).filter((number) => lanes[number - 1] !== lane);
-  const listed = [...new Set([...numbers.map(String), valueOf(lane, key)])].filter((number) => number !== "0").sort();
-  const options = listed.map((number) => [number, `Lane ${number}`]);
-  return [picker(lane, key, key.low === 0 ? [["0", "no lane"], ...options] : options)];
-}
-
-function picker(lane, key, options) {
-  const select = make("select");
-  select.setAttribute("aria-label", key.name.replace(/_/g, " "));
-  for (const [value, text] of options) {
-    const option = make("option", "", text);
-    option.value = value;
-    select.append(option);
+/* Says at every knob what it may not be, and at every spec line why it is none. */
+function note() {
+  for (const lane of lanes) {
+    for (const say of lane.notes) say();
+    lane.note.textContent = lane.refused;
+    lane.card.classList.toggle("pg-draft", lane.refused !== "");
   }
-  select.value = valueOf(lane, key);
-  select.addEventListener("change", () => {
-    set(lane, key, select.value);
-    const dependent = knobsOf(lane.name).filter((other) => other.only_with?.[0] === key.name);
-    if (!dependent.length) return;
-    for (const other of dependent) if (idle(lane, other)) delete lane.values[other.name];
-    commit();
-    draw();
-    root.querySelectorAll(".pg-policy")[lanes.indexOf(lane)].querySelector(`select[data-key="${key.name}"]`)?.focus();
-  });
-  select.dataset.key = key.name;
-  return select;
-}
-
-function numbers(lane, key) {
-  const number = make("input");
-  number.type = "number";
-  number.value = valueOf(lane, key);
-  number.step = "any";
-  number.setAttribute("aria-label", key.name);
-  if (key.low !== null) number.min = key.low;
-  if (key.high !== null) number.max = key.high;
-  if (key.low === null || key.high === null || key.high - key.low > 20) {
-    number.addEventListener("input", () => set(lane, key, number.value));
-    return [number];
-  }
-  const slider = make("input");
-  slider.type = "range";
-  slider.step = key.kind === "int" ? 1 : key.high - key.low > 3 ? 0.1 : 0.01;
-  slider.min = key.low_open ? Number(slider.step) : key.low;
-  slider.max = key.high;
-  slider.value = number.value;
-  slider.setAttribute("aria-label", `${key.name} slider`);
-  slider.addEventListener("input", () => {
-    number.value = slider.value;
-    set(lane, key, slider.value);
-  });
-  number.addEventListener("input", () => {
-    slider.value = number.value;
-    set(lane, key, number.value);
-  });
-  return [slider, number];
 }
 
 /* ---- one card a lane ---- */
 function drawLane(lane, index) {
   const card = make("section", "pg-policy");
+  Object.assign(lane, { card, notes: [] });
   card.setAttribute("aria-label", `Lane ${index + 1} policy`);
   const header = make("header");
   const mark = make("span", `pg-mark pg-mark-${index}`);
@@ -154,7 +65,8 @@ function drawLane(lane, index) {
   select.value = lane.name;
   select.title = kinds.get(lane.name)?.title || "";
   select.addEventListener("change", () => {
-    Object.assign(lane, { name: select.value, values: {} });
+    const followed = follower(select.value) ? lane.follows : null;
+    Object.assign(lane, read(select.value), { follows: followed });
     commit();
     draw();
     root.children[index].querySelector("select").focus();
@@ -219,16 +131,11 @@ function specLine(lane, index) {
   spec.setAttribute("aria-label", `Lane ${index + 1} spec, as on the command line`);
   const note = make("small", "pg-specnote");
   note.setAttribute("role", "status");
-  spec.addEventListener("change", async () => {
-    const answer = await server.parse({ spec: spec.value });
-    if (answer.error) {
-      note.textContent = answer.error;
-      return;
-    }
-    Object.assign(lane, read(answer.spec));
+  spec.addEventListener("input", () => {
+    lane.draft = spec.value; // what stands here runs, or is refused by its name
     commit();
-    draw();
   });
+  spec.addEventListener("change", () => adopt(lane, spec.value));
   const copy = make("button", "pg-copy", "Copy");
   copy.type = "button";
   copy.setAttribute("aria-label", `Copy the spec of lane ${index + 1}`);
@@ -242,9 +149,25 @@ function specLine(lane, index) {
   return line;
 }
 
+/* Makes the lane what its spec line says, or says there why not; a number in it means the lane that has it now. */
+async function adopt(lane, text) {
+  const among = [...lanes];
+  const answer = await server.parse({ spec: text });
+  if (lane.draft !== text || !lanes.includes(lane)) return;
+  if (answer.error) {
+    lane.refused = answer.error;
+    return note();
+  }
+  Object.assign(lane, read(answer.spec));
+  resolve(lane, among);
+  commit();
+  draw();
+}
+
 function draw() {
   root.replaceChildren(...lanes.map(drawLane));
   root.dataset.count = lanes.length;
+  note();
   if (lanes.length >= 4) return;
   const add = make("button", "pg-add", "+ Add lane");
   add.type = "button";
@@ -256,12 +179,17 @@ function draw() {
   root.append(add);
 }
 
-lanes = props.value.map(read);
-draw();
+/* A spec that the server set, or that the page kept, may be none: then its lane says so. */
+function show(specs) {
+  load(specs);
+  draw();
+  for (const lane of lanes) if (lane.draft !== null) adopt(lane, lane.draft);
+}
+
+show(props.value);
 watch("value", () => {
   if (JSON.stringify(props.value) === JSON.stringify(lanes.map(write))) return;
-  lanes = props.value.map(read);
-  draw();
+  show(props.value);
 });
 
 /* A head may have been trained since the page was opened: whenever the picker comes into view, it asks what there is. */

@@ -47,7 +47,7 @@ def test_a_run_opens_with_its_heads_and_closes_with_its_figures(tab: Compare) ->
     sent = [sum(len(message["lanes"][lane]["tokens"]) for message in messages) for lane in (0, 1)]
     assert sent == [len(WORDS) * 3, len(WORDS) * 2]
     assert len(last["figures"]) == len(last["notes"]) == 2
-    temperature, entropy, _, shown = tab.after(VISITOR)
+    temperature, entropy, _, shown = tab.after(None, VISITOR)
     assert len(temperature.data) == len(entropy.data) == 2
     assert shown["visible"]
 
@@ -78,7 +78,7 @@ def test_what_the_engine_refuses_before_it_starts_is_one_sentence(settings: Sett
     (message,) = list(generate(tab, specs=["kl-guided", "fixed"]))
     assert "source document" in message["error"]
     (message,) = list(generate(tab, specs=["shuffled:of=2", "shuffled:of=1"]))
-    assert "another lane that decides by itself" in message["error"]
+    assert "choose one that decides by itself" in message["error"]
 
 
 def parts_with_tiny_lm(settings: Settings) -> Any:
@@ -104,11 +104,11 @@ def test_a_policy_that_shows_nothing_before_its_end_is_left_to_the_command_line(
 def test_the_third_chart_is_there_where_a_lane_has_a_channel(settings: Settings) -> None:
     tab = Compare(ScriptedParts(settings, catalogue=measured_catalogue()), Runs(), Places(1))  # type: ignore[arg-type]
     list(generate(tab, specs=["edt", "measured"]))
-    with_channel = tab.after(VISITOR)[2]
+    with_channel = tab.after(None, VISITOR)[2]
     assert with_channel["visible"]
     assert [line.name for line in with_channel["value"].data] == ["Lane 2"]
     list(generate(tab, specs=["edt", "edt"]))
-    assert not tab.after(VISITOR)[2]["visible"]
+    assert not tab.after(None, VISITOR)[2]["visible"]
 
 
 def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare) -> None:
@@ -123,12 +123,12 @@ def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare)
 def test_stop_closes_the_run_with_what_streamed_and_then_draws_it(tab: Compare) -> None:
     stream = generate(tab)
     first = next(stream)
-    assert tab.after(VISITOR)[0] == gr.skip()  # nothing is drawn of a run that streams
+    assert tab.after(None, VISITOR)[0] == gr.skip()  # nothing is drawn of a run that streams
     tab.stop(json.dumps(first), VISITOR)
     rest = list(stream)
     assert rest[-1]["done"]
     assert tab.parts.closed[0] < len(WORDS)  # type: ignore[attr-defined]
-    assert len(tab.after(VISITOR)[0].data) == 2
+    assert len(tab.after(None, VISITOR)[0].data) == 2
 
 
 def test_stop_ends_ones_own_run_alone_and_is_no_error_without_one(tab: Compare) -> None:
@@ -214,12 +214,12 @@ def test_what_fails_on_the_way_keeps_what_streamed_and_says_why(settings: Settin
 
 
 def test_a_vote_needs_the_notice_and_is_stored_as_not_blind(tab: Compare) -> None:
-    assert "generate again" in tab.vote("first", "Lane 1", "Lane 2", None, True, VISITOR)[0]
-    list(generate(tab))
-    assert "notice" in tab.vote("first", "Lane 1", "Lane 2", None, False, VISITOR)[0]
-    sentence, voter = tab.vote("first", "Lane 1", "Lane 2", None, True, VISITOR)
+    assert "generate again" in tab.vote("first", "Lane 1", "Lane 2", None, True, None, VISITOR)[0]
+    shown = json.dumps(list(generate(tab))[-1])
+    assert "notice" in tab.vote("first", "Lane 1", "Lane 2", None, False, shown, VISITOR)[0]
+    sentence, voter = tab.vote("first", "Lane 1", "Lane 2", None, True, shown, VISITOR)
     assert sentence.startswith("Saved")
-    again = tab.vote("first", "Lane 1", "Lane 2", voter, False, VISITOR)  # a repeated click
+    again = tab.vote("first", "Lane 1", "Lane 2", voter, False, shown, VISITOR)  # a repeated click
     assert again[0].startswith("Saved")
     (record,) = list(tab.parts.store.preferences(include_unblind=True))
     assert (record.blind, record.outcome) == (False, "a")
@@ -231,8 +231,36 @@ def test_a_vote_needs_the_notice_and_is_stored_as_not_blind(tab: Compare) -> Non
     ("first", "second"), [("Lane 1", "Lane 1"), ("Lane 1", "Lane 4"), ("x", "Lane 1"), (None, None)]
 )
 def test_a_vote_on_lanes_that_are_not_there_is_refused(tab: Compare, first: Any, second: Any) -> None:
+    shown = json.dumps(list(generate(tab))[-1])
+    assert not tab.vote("first", first, second, "v", True, shown, VISITOR)[0].startswith("Saved")
+
+
+def test_after_a_refusal_nothing_of_the_run_before_can_be_voted_on(tab: Compare) -> None:
+    done = json.dumps(list(generate(tab))[-1])
+    (refusal,) = list(generate(tab, prompt=""))
+    shown = json.dumps(refusal)
+    assert tab.after(shown, VISITOR)[3] == gr.update(visible=False)
+    assert "generate again" in tab.vote("first", "Lane 1", "Lane 2", "v", True, shown, VISITOR)[0]
     list(generate(tab))
-    assert not tab.vote("first", first, second, "v", True, VISITOR)[0].startswith("Saved")
+    assert "generate again" in tab.vote("first", "Lane 1", "Lane 2", "v", True, done, VISITOR)[0]
+    assert list(tab.parts.store.preferences(include_unblind=True)) == []
+
+
+def test_the_vote_row_offers_the_lanes_that_came_to_their_end_and_forgets_what_it_said(tab: Compare) -> None:
+    list(generate(tab, specs=["edt", "fixed", "adaptive-token"]))
+    offered, why_not, first, second, said = tab.lanes("Lane 3", "Lane 3", VISITOR)
+    assert (offered["visible"], why_not, said) == (True, "", "")
+    assert first["choices"] == second["choices"] == ["Lane 1", "Lane 2", "Lane 3"]
+    assert (first["value"], second["value"]) == ("Lane 3", "Lane 1")
+    list(generate(tab))
+    _, _, first, second, _ = tab.lanes("Lane 1", "Lane 3", VISITOR)
+    assert (first["choices"], first["value"], second["value"]) == (["Lane 1", "Lane 2"], "Lane 1", "Lane 2")
+    stream = generate(tab)
+    tab.stop(json.dumps(next(stream)), VISITOR)
+    list(stream)
+    offered, why_not, first, _, _ = tab.lanes("Lane 1", "Lane 2", VISITOR)
+    assert (offered["visible"], first["choices"]) == (False, [])
+    assert why_not.endswith(".")
 
 
 def test_the_data_folder_is_not_served(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from playground.config import Settings
 from playground.decoding.policies.spec import FILTER_KEYS
 from playground.errors import PlaygroundError
-from playground.ui.components import component, missing, policies, streamed
+from playground.ui.components import component, missing, policies
+from playground.ui.lanes import streamed
 from tests.scripted import ScriptedParts
 
 

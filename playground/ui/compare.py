@@ -17,8 +17,9 @@ from playground.parts import Parts
 from playground.records import Battle, Outcome
 from playground.ui import notice, suggest
 from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
-from playground.ui.components import board, policies, streamed
+from playground.ui.components import board, policies
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
+from playground.ui.lanes import read_lanes
 from playground.ui.places import Places
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
@@ -31,6 +32,8 @@ EMPTY = (
 LANES = (
     "Each lane answers the same prompt with its own policy: the rule or the trained head that chooses the temperature."
 )
+WHOLE = ("end", "length", "stop_string")
+NO_VOTE = "A vote needs two replies that came to their own end; these did not."
 STILL = 1.0  # seconds without news after which a message is repeated, so that a closed tab is noticed
 
 
@@ -51,7 +54,7 @@ class Compare:
         batcher: Batcher | None = None
         try:
             request = read_request(prompt, system, prefill, stops, source, seed, length)
-            canonical = [str(streamed(self.parts, spec)) for spec in _specs(specs)]
+            canonical = [str(spec) for spec in read_lanes(self.parts, specs)]
             run = self.runs.add(Run(request, len(canonical), self.parts.language_model.end_ids), owner(visitor))
             batcher = Batcher(run, time.monotonic, lambda: self.places.interval)
             with self.places.seat() as seat:
@@ -75,9 +78,14 @@ class Compare:
             yield sent
         yield encoded(batcher.last())
 
-    def after(self, visitor: gr.Request) -> tuple[Any, Any, Any, Any]:
-        """The charts of the visitor's stopped run, the third of the first channel that any lane has, and what they stand in."""
-        run = self.runs.latest(owner(visitor))
+    def after(self, shown: Any, visitor: gr.Request) -> tuple[Any, Any, Any, Any]:
+        """The charts of the visitor's stopped run, the third of the first channel that any lane has, and what they stand in.
+
+        That is hidden where the board's message `shown` is a refusal: what it held is of an earlier run.
+        """
+        run, told = self.runs.latest(owner(visitor)), decoded(shown)
+        if told.get("error") and not told.get("run"):
+            return gr.skip(), gr.skip(), gr.skip(), gr.update(visible=False)
         if run is None or not run.stopped or not run.heads:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         lanes = [run.steps(lane) for lane in range(run.lanes)]
@@ -101,13 +109,33 @@ class Compare:
         if run is not None and (told.get("done", not told.get("run")) or told.get("run") == run.id):
             run.cancel()
 
+    def lanes(self, first: Any, second: Any, visitor: gr.Request) -> tuple[Any, Any, Any, Any, str]:
+        """What the vote row offers after a run: itself, why it is not there, both pickers, and what was said before: nothing.
+
+        Only replies that came to their own end can be voted on.
+        """
+        run = self.runs.latest(owner(visitor))
+        if run is None or not run.stopped:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        names = [f"Lane {number}" for number, trace in enumerate(run.traces, start=1) if trace.stop in WHOLE]
+        offered = len(names) > 1
+        left = first if first in names else next(iter(names), None)
+        right = second if second in names and second != left else next((name for name in names if name != left), None)
+        return (
+            gr.update(visible=offered),
+            "" if offered else NO_VOTE,
+            gr.update(choices=names, value=left),
+            gr.update(choices=names, value=right),
+            "",
+        )
+
     def vote(
-        self, choice: str, first: str, second: str, voter: str | None, agrees: bool, visitor: gr.Request
+        self, choice: str, first: str, second: str, voter: str | None, agrees: bool, shown: Any, visitor: gr.Request
     ) -> tuple[str, Any]:
-        """Store a vote on two lanes of the visitor's finished run; (sentence, voter id)."""
+        """Store a vote on two lanes of the visitor's finished run, which the message `shown` is of; (sentence, voter id)."""
         try:
             run = self.runs.latest(owner(visitor))
-            if run is None or not run.traces:
+            if run is None or not run.traces or decoded(shown).get("run") != run.id:
                 raise PlaygroundError("There is no finished run that the server still holds; generate again.")
             lanes = _lane(first, run), _lane(second, run)
             if lanes[0] == lanes[1]:
@@ -128,12 +156,6 @@ class Compare:
 def owner(visitor: gr.Request) -> str:
     """The name of the visitor's run in this tab."""
     return f"compare/{visitor.session_hash}"
-
-
-def _specs(value: Any) -> list[str]:
-    if not isinstance(value, list) or not 2 <= len(value) <= 4 or not all(isinstance(spec, str) for spec in value):
-        raise PlaygroundError("Compare takes two to four lanes.")
-    return [spec[:2000] for spec in value]
 
 
 def _lane(name: str, run: Run) -> int:
@@ -178,40 +200,49 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> g
         with gr.Row():
             charts = [gr.Plot(**plot) for _ in range(2)]
         charts.append(gr.Plot(**plot, visible=False))
-        _vote_row(tab, voter)
+        row = _vote_row(tab, shown, voter)
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     inputs = [*box.inputs, seed, length, chosen]
     renewed = again.click(lambda: random.SystemRandom().randrange(2**31), None, seed, **options)
     for pressed in (generate.click, renewed.then):
         # the board alone is an output: Gradio builds every other one anew for each message
         streaming = pressed(tab.generate, inputs, shown, **options, **places.event_options)
-        streaming.then(tab.after, None, [*charts, after], **options, trigger_mode="multiple")
+        streaming.then(tab.after, shown, [*charts, after], **options, trigger_mode="multiple")
+        streaming.then(tab.lanes, row[2:4], row, **options, trigger_mode="multiple")
     stop.click(tab.stop, shown, None, **options)
     return chosen
 
 
-def _vote_row(tab: Compare, voter: gr.BrowserState) -> None:
-    lanes: Sequence[str] = [f"Lane {number}" for number in range(1, 5)]
+def _vote_row(tab: Compare, shown: gr.HTML, voter: gr.BrowserState) -> list[Any]:
+    """Lay out the vote on two lanes of the run that `shown` is of; what `Compare.lanes` sets."""
     gr.Markdown("#### Which reply is better?")
-    with gr.Row(elem_classes="pg-votes"):
-        first = gr.Dropdown(list(lanes), value="Lane 1", label="First", min_width=90, elem_classes="pg-narrow")
-        second = gr.Dropdown(list(lanes), value="Lane 2", label="Second", min_width=90, elem_classes="pg-narrow")
-        labels = (
-            ("first", "First is better"),
-            ("second", "Second is better"),
-            ("tie", "Tie"),
-            ("both_bad", "Both bad"),
-        )
-        buttons = [(choice, gr.Button(label, elem_id=f"compare-{choice}", min_width=90)) for choice, label in labels]
-    agrees = gr.Checkbox(False, label=f"I agree: {notice.TEXT}", container=False, elem_id="compare-agree")
+    why_not = gr.Markdown("", elem_id="compare-no-vote", elem_classes="pg-said")
+    with gr.Column() as offered:
+        with gr.Row(elem_classes="pg-votes"):
+            names = ["Lane 1", "Lane 2"]
+            first = gr.Dropdown(names, value="Lane 1", label="First", min_width=90, elem_classes="pg-narrow")
+            second = gr.Dropdown(names, value="Lane 2", label="Second", min_width=90, elem_classes="pg-narrow")
+            labels = (
+                ("first", "First is better"),
+                ("second", "Second is better"),
+                ("tie", "Tie"),
+                ("both_bad", "Both bad"),
+            )
+            buttons = [
+                (choice, gr.Button(label, elem_id=f"compare-{choice}", min_width=90)) for choice, label in labels
+            ]
+        agrees = gr.Checkbox(False, label=f"I agree: {notice.TEXT}", container=False, elem_id="compare-agree")
     said = gr.Markdown("", elem_id="compare-said", elem_classes="pg-said")
     for choice, button in buttons:
 
         def cast(
-            first: str, second: str, voter: str | None, agrees: bool, visitor: gr.Request, choice: str = choice
-        ) -> tuple[str, Any]:
-            return tab.vote(choice, first, second, voter, agrees, visitor)
+            first: str, second: str, voter: str | None, agrees: bool, shown: Any, visitor: gr.Request,
+            choice: str = choice,
+        ) -> tuple[str, Any]:  # fmt: skip
+            return tab.vote(choice, first, second, voter, agrees, shown, visitor)
 
         button.click(
-            cast, [first, second, voter, agrees], [said, voter], api_visibility="private", show_progress="hidden"
-        )
+            cast, [first, second, voter, agrees, shown], [said, voter], api_visibility="private",
+            show_progress="hidden",
+        )  # fmt: skip
+    return [offered, why_not, first, second, said]

@@ -13,18 +13,18 @@ from typing import Any
 
 import gradio as gr
 
-from playground.decoding.policies.spec import FILTER_KEYS, PolicyKind, Spec
+from playground.decoding.policies.spec import FILTER_KEYS, PolicyKind
 from playground.errors import PlaygroundError
 from playground.gallery import GalleryPrompt
 from playground.methods import described, described_keys, grouped
 from playground.parts import Parts
+from playground.ui.lanes import MOST, streamed
 from playground.ui.runs import Runs
 from playground.ui.scales import scales
 from playground.ui.wire import snapshot
 
 STATIC = Path(__file__).parents[2] / "static"
 ADDED_LANES = ("fixed:temperature=1.0", "edt")
-MOST_LANES = 4
 
 
 def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] = (), **fixed: Any) -> gr.HTML:
@@ -83,21 +83,11 @@ def policies(parts: Parts, value: Sequence[str]) -> gr.HTML:
         "policies",
         list(value),
         (parse, offer),
+        before=("specs", "knobs"),
         kinds=offer(),
         filters=described_keys(FILTER_KEYS),
         added=list(ADDED_LANES),
     )
-
-
-def streamed(parts: Parts, text: str) -> Spec:
-    """The spec that `text` spells. Raises PlaygroundError also for a policy that shows nothing before its end."""
-    spec = parts.catalogue.parse(text[:2000])
-    if not spec.kind.streams:
-        raise PlaygroundError(
-            f"`{spec.name}` shows nothing before its end; use it on the command line: "
-            f"python -m playground generate --policy {spec.name}."
-        )
-    return spec
 
 
 def _offer(parts: Parts, kind: PolicyKind) -> dict[str, Any]:
@@ -136,7 +126,7 @@ def _answer(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _counts(value: Any) -> list[int]:
     """What the browser says it has of every lane; nothing where that is no list of counts."""
-    counts = value if isinstance(value, list) and len(value) <= MOST_LANES else []
+    counts = value if isinstance(value, list) and len(value) <= MOST else []
     return [max(0, count) for count in counts] if all(isinstance(count, int) for count in counts) else []
 
 
