@@ -185,5 +185,5 @@ def _passes(lanes: Sequence[Sequence[TokenStep]], specs: Sequence[str]) -> Itera
                 full = (position + 1) % block == 0 or position + 1 == len(lanes[lane])
                 begin = position - position % block
                 new = lanes[lane][begin : position + 1] if full and position < len(lanes[lane]) else ()
-                passed += [LaneStep(lane, one) for one in new]
+                passed += [LaneStep(lane, one, "end" if one is lanes[lane][-1] else None) for one in new]
             yield tuple(passed)

@@ -10,17 +10,11 @@ import pytest
 from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.policies.spec import KEPT, Channel, PolicyKind
 from playground.decoding.trace import Alternative, Request, TokenStep
-from playground.ui.render import counted, figures, inspection, note, wire_token
+from playground.ui.render import figures, inspection, note, wire_token
 from playground.ui.scales import INK, channel_scales, contrast, luminance, scales
-from tests.scripted import END, MEASURED, channels, header, measured_catalogue, step
+from tests.scripted import MEASURED, channels, header, measured_catalogue, step
 
 REQUEST = Request("hello")
-
-
-def test_the_end_token_is_not_drawn_but_an_empty_piece_inside_a_character_is() -> None:
-    steps = [step(0, "a"), step(1, ""), step(2, "é"), step(3, "", token_id=END)]
-    assert [s.position for s in counted(steps, {END})] == [0, 1, 2]
-    assert len(counted(steps[:2], {END})) == 2
 
 
 def test_numbers_cross_the_wire_as_they_are_recorded() -> None:

@@ -21,7 +21,7 @@ CATALOGUE = measured_catalogue()
 
 
 def new_run(sealed: bool = False) -> Run:
-    run = Run(REQUEST, 2, {END}, sealed=sealed)
+    run = Run(REQUEST, 2, sealed=sealed)
     headings = [Heading(CATALOGUE.parse(spec)) for spec in ("measured", "fixed")]
     run.start([header(REQUEST, "a", 0), header(REQUEST, "b", 1)], headings)
     return run
@@ -107,7 +107,7 @@ def test_a_text_that_changed_at_the_end_is_sent_again_and_nothing_before_it() ->
     browser.take(batcher.delta())  # type: ignore[arg-type]
     steps = [[*run.steps(lane)] for lane in (0, 1)]
     steps[0][8] = replace(steps[0][8], text="é")  # what was held back joins a token that was sent
-    run.finish([header(REQUEST, "a", lane).with_steps(steps[lane], "end") for lane in (0, 1)])
+    run.finish([header(REQUEST, "a", lane).with_steps(steps[lane], "length") for lane in (0, 1)])
     last = batcher.last()
     assert [lane["from"] for lane in last["lanes"]] == [8, 10]
     browser.take(last)
@@ -148,7 +148,7 @@ def test_a_lane_that_ends_without_a_new_token_says_so_at_once() -> None:
     batcher = batcher_of(run, now, 0.0)
     grow(run, 0)
     assert [lane["ended"] for lane in batcher.delta()["lanes"]] == [False, False]  # type: ignore[index]
-    run.append([LaneStep(0, step(1, "", token_id=END))])
+    run.append([LaneStep(0, step(1, "", token_id=END), "end")])
     assert [lane["ended"] for lane in batcher.delta()["lanes"]] == [True, False]  # type: ignore[index]
     assert batcher.delta() is None
 
@@ -201,7 +201,7 @@ def test_a_message_is_one_string_that_spells_no_tag() -> None:
 
 
 def test_one_who_waits_is_told_how_many_are_before_and_one_refused_why() -> None:
-    run = Run(REQUEST, 2, {END})
+    run = Run(REQUEST, 2)
     assert waiting(run, 0)["waiting"] == queue_sentence(0)
     assert "next" in queue_sentence(0)
     assert "one visitor is before you" in queue_sentence(1)
@@ -210,7 +210,7 @@ def test_one_who_waits_is_told_how_many_are_before_and_one_refused_why() -> None
 
 
 def test_a_run_that_was_stopped_before_it_began_closes_empty() -> None:
-    run, now = Run(REQUEST, 2, {END}), [0.0]
+    run, now = Run(REQUEST, 2), [0.0]
     batcher = batcher_of(run, now)
     run.cancel()
     last = batcher.last()

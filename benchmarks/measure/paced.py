@@ -19,6 +19,7 @@ from playground.decoding.trace import (
     LaneStep,
     Request,
     Started,
+    Stop,
     TokenStep,
     Trace,
     float32_digits,
@@ -95,7 +96,8 @@ class Paced:
                 if self.passes:
                     time.sleep(max(0.0, began + (number + 1) / self.passes - time.monotonic()))
                 self.emitted.append(time.time())
-                yield tuple(LaneStep(lane, step) for lane, step in enumerate(steps))
+                stop: Stop | None = "length" if number + 1 == request.max_tokens else None
+                yield tuple(LaneStep(lane, step, stop) for lane, step in enumerate(steps))
             timings = {"decode_seconds": time.monotonic() - began}
             yield Finished(tuple(h.with_steps(s, "length", timings) for h, s in zip(headers, lanes, strict=True)))
         finally:

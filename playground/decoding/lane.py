@@ -46,7 +46,7 @@ class Lane:
             step = step.with_text(text + self.pieces.flush() if self.stop else text)
         self.steps.append(step)
         self.seconds = time.perf_counter() - self.began
-        return LaneStep(self.index, step)
+        return LaneStep(self.index, step, self.stop)
 
     def _stopped(self, text: str) -> bool:
         """Whether these further characters complete a stop string."""

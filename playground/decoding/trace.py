@@ -198,10 +198,11 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class LaneStep:
-    """One step of one lane, counted from 0, as it streams."""
+    """One step of one lane, counted from 0, as it streams; `stop` is why the lane ends with it, None where it goes on."""
 
     lane: int
     step: TokenStep
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)

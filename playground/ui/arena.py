@@ -55,7 +55,7 @@ class Arena:
                 drawn.propensity, voter, notice.VERSION, datetime.now(UTC),
             )  # fmt: skip
             token = self.parts.store.open_battle(opened)
-            sealed = Run(request, 2, self.parts.language_model.end_ids, sealed=True)
+            sealed = Run(request, 2, sealed=True)
             run = self.runs.add(sealed, f"arena/{visitor.session_hash}")
             with self.places.seat() as seat:
                 for ahead in seat.wait(lambda: sealed.stopped):
@@ -109,7 +109,7 @@ class Arena:
         order = (0, 1) if revealed.battle.left == "a" else (1, 0)
         traces = [revealed.traces[i] for i in order]
         request = revealed.battle.request
-        run = Run(request, 2, self.parts.language_model.end_ids)
+        run = Run(request, 2)
         run.start(
             traces,
             [head(self.parts, t.policy, request.prefill, name) for t, name in zip(traces, ("A", "B"), strict=True)],

@@ -55,7 +55,7 @@ class Compare:
         try:
             request = read_request(prompt, system, prefill, stops, source, seed, length)
             canonical = [str(spec) for spec in read_lanes(self.parts, specs)]
-            run = self.runs.add(Run(request, len(canonical), self.parts.language_model.end_ids), owner(visitor))
+            run = self.runs.add(Run(request, len(canonical)), owner(visitor))
             batcher = Batcher(run, time.monotonic, lambda: self.places.interval)
             with self.places.seat() as seat:
                 for ahead in seat.wait(lambda: run.stopped):

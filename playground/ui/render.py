@@ -6,7 +6,7 @@ A *counted* step is one that is drawn: every step but the end token. *Channels* 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from playground.analysis.measures import repeated_ngram_share
@@ -25,13 +25,6 @@ def wire_token(step: TokenStep, channels: Sequence[str] = ()) -> list[str | floa
     """
     own = (_finite(step.channel.get(name, math.nan)) for name in channels)
     return [step.text, step.temperature, step.entropy, _finite(step.logprob), *own]
-
-
-def counted(steps: Sequence[TokenStep], end_ids: Collection[int]) -> tuple[TokenStep, ...]:
-    """The steps that are drawn: `steps` without a closing end token."""
-    if steps and steps[-1].token_id in end_ids and steps[-1].text == "":
-        return tuple(steps[:-1])
-    return tuple(steps)
 
 
 def inspection(step: TokenStep, trace: Trace) -> dict[str, Any]:

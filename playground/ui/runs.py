@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from playground.decoding.trace import LaneStep, Request, Stop, TokenStep, Trace
@@ -25,7 +25,7 @@ CAPACITY_TOKENS = 400_000
 class Run:
     """One generation of some lanes; grows while it streams and is frozen by `finish` or `cancel`."""
 
-    def __init__(self, request: Request, lanes: int, end_ids: Collection[int] = (), *, sealed: bool = False) -> None:
+    def __init__(self, request: Request, lanes: int, *, sealed: bool = False) -> None:
         self.id = secrets.token_urlsafe(12)
         self.request, self.lanes, self.sealed = request, lanes, sealed
         self.heads: tuple[Heading, ...] = ()
@@ -33,7 +33,7 @@ class Run:
         self.seconds: float | None = None
         self.ahead: int | None = None  # how many begin before this one, while it waits
         self._headers: tuple[Trace, ...] = ()
-        self._growing = [Growing(request, frozenset(end_ids)) for _ in range(lanes)]
+        self._growing = [Growing() for _ in range(lanes)]
         self._traces: tuple[Trace, ...] | None = None
         self._lock = threading.Lock()
 
@@ -46,7 +46,7 @@ class Run:
         with self._lock:
             if not self.stopped:
                 for lane_step in steps:
-                    self._growing[lane_step.lane].add(lane_step.step)
+                    self._growing[lane_step.lane].add(lane_step)
 
     def finish(self, traces: Sequence[Trace]) -> None:
         """Freeze the run with its finished traces."""
@@ -54,7 +54,7 @@ class Run:
             if not self.stopped:
                 self._traces = tuple(traces)
                 for growing, trace in zip(self._growing, traces, strict=True):
-                    growing.replace(trace.steps)
+                    growing.replace(trace)
                 self.stopped = True
 
     def cancel(self, stop: Stop = "cancelled") -> None:
@@ -69,7 +69,7 @@ class Run:
             )
 
     def ended(self) -> list[bool]:
-        """Whether each lane has ended by itself, as far as its steps tell."""
+        """Whether each lane has ended by itself."""
         return [growing.ending is not None for growing in self._growing]
 
     def steps(self, lane: int, start: int = 0, end: int | None = None) -> list[TokenStep]:
