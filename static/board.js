@@ -1,5 +1,5 @@
 /* The board: lanes of streamed tokens (lanes.js), coloured by one overlay (overlay.js), with a card for the token pointed
-   at or focused (card.js). Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the
+   at, focused or pressed (card.js, places.js). Runs once per component with Gradio's (element, trigger, props, server, upload, watch) and the
    constant `fixed`. The message format is in playground/ui/wire.py.
 
    Messages are kept as they come and read once a frame: a slow browser draws several at once, and a hidden tab, which has
@@ -190,14 +190,19 @@ function focusToken(span, options) {
 
 grid.addEventListener("pointerover", (event) => {
   const span = tokenAt(event.target);
-  if (span && event.pointerType === "mouse") showCard(span);
+  if (span && event.pointerType === "mouse" && !pinned) showCard(span);
 });
 grid.addEventListener("pointerout", (event) => {
   if (event.pointerType === "mouse" && current && !tokenAt(event.relatedTarget)) hideCard(false);
 });
+let pinnedBefore = null; // the press may move the focus, and with it the card, before it becomes a click
+grid.addEventListener("pointerdown", () => (pinnedBefore = pinned ? current?.span : null));
 grid.addEventListener("click", (event) => {
   const span = tokenAt(event.target);
-  if (span) focusToken(span, { preventScroll: true });
+  if (!span) return;
+  focusToken(span, { preventScroll: true });
+  if (pinnedBefore === span) hideCard(true);
+  else pinCard(span);
 });
 grid.addEventListener("focusin", (event) => {
   const span = tokenAt(event.target);
@@ -209,14 +214,22 @@ grid.addEventListener("keydown", (event) => {
   if (!span) return;
   const spans = laneOf(span).spans;
   const here = spans.indexOf(span);
+  if (event.key === "Enter" || event.key === " ") {
+    event.preventDefault();
+    if (!pinned) pinCard(span);
+    card.focus({ preventScroll: true });
+    return;
+  }
   const next = { ArrowRight: here + 1, ArrowDown: here + 10, ArrowLeft: here - 1, ArrowUp: here - 10, Home: 0, End: spans.length - 1 }[event.key];
   if (next === undefined) return;
   event.preventDefault();
   focusToken(spans[Math.min(Math.max(next, 0), spans.length - 1)]);
 });
 document.addEventListener("keydown", (event) => event.key === "Escape" && hideCard(true));
-window.addEventListener("scroll", () => current && !card.hidden && place(current.span), { passive: true, capture: true });
-document.addEventListener("pointerdown", (event) => {
+const follow = (event) => current && !card.hidden && event.target !== card && place(current.span);
+window.addEventListener("scroll", follow, { passive: true, capture: true });
+window.addEventListener("resize", follow);
+document.addEventListener("click", (event) => {
   if (current && !tokenAt(event.target) && !card.contains(event.target)) hideCard(true);
 });
 

@@ -1,13 +1,18 @@
 /* The card of one token: its numbers, the policy's choice of temperature, and the candidates. Stands before board.js in
-   one scope; the server answers `inspect` once a token. */
+   one scope, after places.js; the server answers `inspect` once a token. A token that is pointed at or focused shows its
+   card; one that is pressed (click, tap, Enter) pins it: it then stays, can be scrolled, and Escape or × closes it. */
 const REDRAW_PAUSE = 60;
 const cards = new Map();
 const card = make("div", "pg-card");
 card.id = `pg-card-${Math.random().toString(36).slice(2)}`;
 card.setAttribute("role", "tooltip");
 card.hidden = true;
+const close = make("button", "pg-close", "×");
+close.type = "button";
+close.setAttribute("aria-label", "Close the card");
 (element.closest("main") || document.body).append(card);
 let current = null;
+let pinned = false;
 let opening = 0;
 let closing = 0;
 
@@ -40,7 +45,7 @@ function fillCard(lane, position, details) {
   const token = lane.tokens[position];
   card.replaceChildren();
   const header = make("header");
-  header.append(make("strong", "", visible(token[0])), make("span", "", `${lane.label} · token ${position + 1}`));
+  header.append(make("strong", "", visible(token[0])), make("span", "", `${lane.label} · token ${position + 1}`), close);
   const facts = make("dl", "pg-facts");
   facts.append(
     fact("temperature", short(token[1])),
@@ -89,31 +94,38 @@ function candidates(rows) {
   return list;
 }
 
-function place(span) {
-  if (window.innerWidth <= 640) {
-    card.style.cssText = "";
-    return;
-  }
-  const rects = span.getClientRects();
-  const spot = rects[0] || span.getBoundingClientRect();
-  const [width, height] = [card.offsetWidth, card.offsetHeight];
-  const left = Math.min(Math.max(spot.left - 12, 8), window.innerWidth - width - 8);
-  const below = spot.bottom + 8;
-  const top = below + height <= window.innerHeight - 8 ? below : Math.max(8, spot.top - height - 8);
-  card.style.cssText = `left:${left}px;top:${top}px`;
-}
-
+/* ---- showing ---- */
 function hideCard(now) {
   clearTimeout(closing);
-  const close = () => {
-    clearTimeout(opening);
-    card.hidden = true;
-    current?.span.removeAttribute("aria-describedby");
-    current?.span.classList.remove("pg-current");
-    current = null;
-  };
-  if (now) close();
-  else closing = setTimeout(close, 120);
+  if (now) closeCard();
+  else if (!pinned) closing = setTimeout(closeCard, 120);
+}
+
+function closeCard() {
+  clearTimeout(opening);
+  pin(false);
+  if (card.contains(document.activeElement)) current?.span.focus({ preventScroll: true });
+  clearTimeout(opening);
+  card.hidden = true;
+  current?.span.removeAttribute("aria-describedby");
+  current?.span.classList.remove("pg-current");
+  current = null;
+}
+
+function pin(on) {
+  pinned = on;
+  card.classList.toggle("pg-pinned", on);
+  card.setAttribute("role", on ? "dialog" : "tooltip");
+  if (on) card.tabIndex = 0;
+  else card.removeAttribute("tabindex");
+  close.hidden = !on;
+}
+
+/* Shows the card of a token and keeps it open. */
+function pinCard(span) {
+  showCard(span);
+  pin(true);
+  makeRoom(span, () => current?.span === span && place(span));
 }
 
 function showCard(span) {
@@ -121,21 +133,36 @@ function showCard(span) {
   if (current?.span === span) return;
   clearTimeout(opening);
   current?.span.classList.remove("pg-current");
+  current?.span.removeAttribute("aria-describedby");
   const lane = laneOf(span);
   const position = lane.spans.indexOf(span);
   current = { span, lane, position };
   span.classList.add("pg-current");
   span.setAttribute("aria-describedby", card.id);
-  opening = setTimeout(async () => {
-    const key = `${state.run}/${lane.index}/${position}`;
+  opening = setTimeout(() => open(span, lane, position), card.hidden ? REDRAW_PAUSE : 0);
+}
+
+async function open(span, lane, position) {
+  const key = `${state.run}/${lane.index}/${position}`;
+  const draw = () => {
     fillCard(lane, position, cards.get(key));
+    card.setAttribute("aria-label", `${lane.label}, token ${position + 1}`);
     card.hidden = false;
     place(span);
-    if (cards.has(key)) return;
-    const details = await server.inspect({ run: state.run, lane: lane.index, position });
-    cards.set(key, details);
-    if (current?.span !== span) return;
-    fillCard(lane, position, details);
-    place(span);
-  }, REDRAW_PAUSE);
+  };
+  draw();
+  if (cards.has(key)) return;
+  const details = await server.inspect({ run: state.run, lane: lane.index, position });
+  cards.set(key, details);
+  if (current?.span === span) draw();
 }
+
+close.addEventListener("click", () => hideCard(true));
+
+/* Tab goes from the card to its button and on to the token again, which is where it came from. */
+card.addEventListener("keydown", (event) => {
+  if (event.key !== "Tab" || !current) return;
+  const next = event.shiftKey ? (event.target === close ? card : current.span) : event.target === card ? close : current.span;
+  event.preventDefault();
+  next.focus({ preventScroll: true });
+});

@@ -22,7 +22,7 @@ function makeLane(head, index) {
   const text = make("div", "pg-text");
   text.dir = "auto";
   text.setAttribute("role", "group");
-  text.setAttribute("aria-label", `${label}: tokens; the arrow keys move between them`);
+  text.setAttribute("aria-label", `${label}: tokens; the arrow keys move between them, Enter opens a card`);
   if (head.prefill) text.append(make("span", "pg-prefill", head.prefill));
   const caret = make("span", "pg-caret");
   caret.setAttribute("aria-hidden", "true");
