@@ -48,7 +48,7 @@ def test_the_manifest_counts_what_is_there_and_what_is_not(store: Store, tmp_pat
     assert json.loads((tmp_path / "votes.jsonl.manifest.json").read_text()) == manifest
     assert manifest["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert manifest["outcomes"] == {"a": 0, "b": 1, "tie": 0, "both_bad": 1}
-    assert manifest["excluded"] == {"not_blind": 1, "other_mode": 2, "damaged": 0}
+    assert manifest["excluded"] == {"not_blind": 1, "other_mode": 2, "damaged": 0, "missing": 0}
     assert manifest["filters"] == {"include_unblind": False, "mode": "collect"}
 
 

@@ -244,8 +244,8 @@ def test_preferences_leave_out_what_was_asked_and_count_it(store: Store, clock: 
     assert [p.vote_id for p in every] == votes
     assert [p.vote_id for p in blind] == votes[:3]
     assert [p.vote_id for p in collect] == [votes[0], votes[2]]
-    assert blind.excluded == {"not_blind": 1, "other_mode": 0, "damaged": 0}
-    assert collect.excluded == {"not_blind": 1, "other_mode": 1, "damaged": 0}
+    assert blind.excluded == {"not_blind": 1, "other_mode": 0, "damaged": 0, "missing": 0}
+    assert collect.excluded == {"not_blind": 1, "other_mode": 1, "damaged": 0, "missing": 0}
     assert next(iter(every)).a == (make_traces()[0],)
     assert every.excluded.total() == 0
 

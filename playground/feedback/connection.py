@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from playground.errors import PlaygroundError
+from playground.feedback.damage import DamageError
 
 BUSY_SECONDS = 15.0  # how long SQLite waits for a lock of a program that does not know our lock file
 LOCK_SECONDS = 60.0  # how long a writer waits for its turn
@@ -162,6 +163,8 @@ class Database:
         except DBAPIError as error:
             if isinstance(error.orig, sqlite3.IntegrityError) or type(error).__name__ == "IntegrityError":
                 raise
+            if _corrupt(error.orig):
+                raise DamageError(f"{outcome}: the database is damaged; restore it from a copy.") from error
             raise PlaygroundError(f"{outcome}: {self.name} answered {str(error.orig).strip()!r}; try again.") from error
         except UnicodeEncodeError:
             raise PlaygroundError(f"{outcome}: text must be valid Unicode, without half surrogates.") from None
@@ -191,6 +194,11 @@ def _obey_policy(engine: Engine, busy_seconds: float) -> None:
     def begun(connection: Connection) -> None:
         writes = connection.get_execution_options().get("playground_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _corrupt(error: object) -> bool:
+    """Whether SQLite says that its file holds what it cannot hold; the code's low byte is its kind."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _readable(raw: bytes) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from playground.errors import PlaygroundError
 from playground.feedback.connection import BUSY_SECONDS, Database, lock_beside, parse_url, sqlite_path
-from playground.feedback.schema import APPLICATION_ID, SCHEMA_VERSION
+from playground.feedback.schema import APPLICATION_ID, SCHEMA_VERSION, Base
 
 MAGIC = b"SQLite format 3\0"
 HEADER = 100  # bytes
@@ -84,19 +84,28 @@ def _header(path: Path) -> bytes:
 
 
 def _checked_version(path: Path, busy_seconds: float) -> int:
-    """PRAGMA quick_check, then user_version, before any pragma that could write."""
+    """PRAGMA quick_check, user_version and the columns, before any pragma that could write."""
     try:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, timeout=busy_seconds)
         try:
             finding = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
             version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            if finding == "ok" and version == SCHEMA_VERSION:
+                _read_no_row(connection)
         finally:
             connection.close()
-    except sqlite3.Error as error:
-        finding, version = str(error), 0
+    except (sqlite3.Error, UnicodeError) as error:  # a damaged schema may not even be text
+        finding, version = str(error) if isinstance(error, sqlite3.Error) else "its schema is not text", 0
     if finding != "ok":
         raise PlaygroundError(f"The database {path} is damaged ({' '.join(finding.split())}); {REMEDY}.")
     return version
+
+
+def _read_no_row(connection: sqlite3.Connection) -> None:
+    """Names every column that is ever asked for: a damaged schema can be a schema still, with other names."""
+    for table in Base.metadata.sorted_tables:
+        columns = ", ".join(f'"{table.name}"."{column.name}"' for column in table.columns)
+        connection.execute(f'SELECT {columns} FROM "{table.name}" LIMIT 0').close()
 
 
 def _create(url: URL, path: Path) -> None:

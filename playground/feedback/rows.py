@@ -7,6 +7,8 @@ from datetime import datetime
 
 from playground.decoding.trace import Request, Trace
 from playground.errors import PlaygroundError
+from playground.feedback.checksum import vote_checksum
+from playground.feedback.damage import DamageError, reading
 from playground.feedback.schema import RUNNING, VOTED, BattleRow, TraceRow, VoteRow
 from playground.feedback.trace_codec import pack, unpack
 from playground.records import Battle, Vote
@@ -36,7 +38,8 @@ def battle_row(battle: Battle, expires: datetime) -> BattleRow:
 
 
 def battle_of(row: BattleRow) -> Battle:
-    request = Request(**{**row.request, "stop": tuple(row.request["stop"])})
+    with reading(f"Battle {row.id!r:.70}"):
+        request = Request(**{**row.request, "stop": tuple(row.request["stop"])})
     return Battle(
         id=row.id,
         mode=row.mode,  # type: ignore[arg-type]
@@ -81,12 +84,10 @@ def traces_of(row: BattleRow) -> tuple[Trace, Trace]:
 
 
 def trace_of(row: TraceRow) -> Trace:
-    try:
+    with reading(f"Trace {row.id!r:.70}"):
         trace = unpack(row.packed)
-    except ValueError as error:
-        raise PlaygroundError(f"Trace {row.id} cannot be read: {error}; restore the database from a copy.") from None
     if trace.id != row.digest:
-        raise PlaygroundError(f"Trace {row.id} is not the one that was stored; restore the database from a copy.")
+        raise DamageError(f"Trace {row.id!r:.70} is not the one that was stored; restore the database from a copy.")
     return trace
 
 
@@ -106,13 +107,23 @@ def vote_row(vote: Vote, checksum: str) -> VoteRow:
 
 
 def vote_of(row: VoteRow) -> Vote:
-    return Vote(
-        id=row.id,
-        battle=row.battle_id,
-        outcome=row.outcome,  # type: ignore[arg-type]
-        seconds=row.seconds,
-        created=row.created,
-        strength=row.strength,  # type: ignore[arg-type]
-        tags=tuple(row.tags),
-        spans=tuple(row.spans),
-    )
+    with reading(f"Vote {row.id!r:.70}"):
+        return Vote(
+            id=row.id,
+            battle=row.battle_id,
+            outcome=row.outcome,  # type: ignore[arg-type]
+            seconds=row.seconds,
+            created=row.created,
+            strength=row.strength,  # type: ignore[arg-type]
+            tags=tuple(row.tags),
+            spans=tuple(row.spans),
+        )
+
+
+def sealed(row: VoteRow) -> tuple[Battle, Vote]:
+    """A vote and its battle. Raises DamageError where a value of either has changed since the vote, or a row is gone."""
+    with reading(f"Vote {row.id!r:.70}"):
+        vote, battle, row_a, row_b = vote_of(row), battle_of(row.battle), row.battle.a, row.battle.b
+        if row_a is None or row_b is None or vote_checksum(battle, vote, (row_a.digest, row_b.digest)) != row.checksum:
+            raise DamageError(f"Vote {row.id!r:.70} does not match its checksum; restore the database from a copy.")
+    return battle, vote

@@ -26,6 +26,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
 from playground.decoding.trace import canonical_json
+from playground.feedback.damage import reading
 
 APPLICATION_ID = int.from_bytes(b"ADPg", "big")  # marks the SQLite file as ours
 SCHEMA_VERSION = 1  # number of the newest migration; SQLite's user_version
@@ -42,7 +43,8 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else utc_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%f%z")
+        with reading("A stored time"):
+            return None if value is None else datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%f%z")
 
 
 class CanonicalJson(TypeDecorator[Any]):
@@ -55,7 +57,15 @@ class CanonicalJson(TypeDecorator[Any]):
         return None if value is None else canonical_json(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else json.loads(value)
+        with reading("A stored list or object"):
+            return None if value is None else json.loads(value)
+
+
+class Packed(LargeBinary):
+    """Bytes as they are; SQLAlchemy's own type would make a number into that many zeros."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:
+        return None
 
 
 def utc_text(moment: datetime) -> str:
@@ -96,7 +106,7 @@ class TraceRow(Base):
     checkpoint: Mapped[str | None] = mapped_column(Text)
     stop: Mapped[str] = mapped_column(String(16))
     tokens: Mapped[int]
-    packed: Mapped[bytes] = mapped_column(LargeBinary)
+    packed: Mapped[bytes] = mapped_column(Packed)
 
 
 class BattleRow(Base):

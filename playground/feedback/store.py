@@ -171,7 +171,8 @@ class Store:
             vote = _vote_row(session, claim.battle_id)
             if vote is None:
                 raise PlaygroundError("The names are shown after the vote; choose A, B, tie or both bad first.")
-            return Reveal(rows.battle_of(vote.battle), rows.traces_of(vote.battle), rows.vote_of(vote))
+            battle, given = rows.sealed(vote)
+            return Reveal(battle, rows.traces_of(vote.battle), given)
 
     def battle(self, battle_id: str) -> Battle:
         """The battle, for the server's own use: it names the arms."""
@@ -260,7 +261,8 @@ def _vote_row(session: Session, battle_id: str) -> VoteRow | None:
 
 
 def _repeated(earlier: VoteRow, ballot: Ballot) -> Receipt:
-    given = Ballot(earlier.outcome, earlier.strength, tuple(earlier.tags), tuple(earlier.spans))  # type: ignore[arg-type]
+    vote = rows.vote_of(earlier)
+    given = Ballot(vote.outcome, vote.strength, vote.tags, vote.spans)
     if canonical_json(asdict(given)) != canonical_json(asdict(ballot)):
         raise PlaygroundError("This battle already has a vote, and a battle takes one; start a new battle.")
     return Receipt(earlier.id, repeated=True)

@@ -53,7 +53,14 @@ def pack(trace: Trace) -> bytes:
         "prob_after": floats([alternative["prob_after"] for alternative in flat]),
     }
     vocabulary = [[token, text] for token, text in texts.items()]
-    head = {"packed": FORMAT, "trace": record, "texts": vocabulary, "steps": columns, "alternatives": alternatives}
+    head: dict[str, Any] = {
+        "packed": FORMAT,
+        "trace": record,
+        "texts": vocabulary,
+        "steps": columns,
+        "alternatives": alternatives,
+    }
+    head["timings_crc"] = _crc(record["timings"])  # they are no part of the trace's own hash
     return zlib.compress(canonical_json(head).encode() + b"\0" + b"".join(planes), 9)
 
 
@@ -61,16 +68,9 @@ def unpack(blob: bytes) -> Trace:
     """The trace of a blob. Raises ValueError where the blob is damaged or its content does not match its id."""
     try:
         return Trace.from_record(_record(blob))
-    except (
-        zlib.error,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        struct.error,
-        UnicodeDecodeError,
-        StopIteration,
-    ) as error:
+    except ValueError:
+        raise
+    except Exception as error:  # damaged bytes can fail in any way: too deep, too large, of another type
         raise ValueError(f"a stored trace is damaged ({type(error).__name__})") from None
 
 
@@ -111,9 +111,15 @@ def _record(blob: bytes) -> dict[str, Any]:
         step["alternatives"] = [dict(zip(("id", "text", "prob", "prob_after"), row, strict=True)) for row in chosen]
         steps.append(step)
     record: dict[str, Any] = head["trace"]
+    if head.get("timings_crc", crc := _crc(record["timings"])) != crc:  # older blobs have none
+        raise ValueError("a stored trace is damaged (timings)")
     if record["text"] is None:
         record["text"] = "".join(values["text"])
     return {**record, "steps": steps}
+
+
+def _crc(value: Any) -> int:
+    return zlib.crc32(canonical_json(value).encode())
 
 
 def _float_column(values: list[Any], planes: list[bytes]) -> Any:

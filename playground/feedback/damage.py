@@ -1,0 +1,27 @@
+"""What was stored and no longer is itself: one error for it, wherever it is noticed.
+
+SQLite types values, not columns, and a flipped bit can leave anything where a value was. So whatever fails while a
+stored value is read is damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playground.errors import PlaygroundError
+
+
+class DamageError(PlaygroundError):
+    """A stored value, row or trace that has changed since it was stored."""
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Any failure inside is said as damage of `what`; a refusal that is a sentence already passes through."""
+    try:
+        yield
+    except PlaygroundError:
+        raise
+    except Exception as error:  # see above: there is no list of what may happen
+        raise DamageError(f"{what} is damaged ({type(error).__name__}); restore the database from a copy.") from None
