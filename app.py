@@ -14,6 +14,7 @@ from playground.config import OneSentenceParser, Settings, add_common_flags, set
 from playground.errors import PlaygroundError
 from playground.parts import load_parts
 from playground.ui import page
+from playground.ui.operators import on_a_space
 
 
 def settings() -> Settings:
@@ -30,12 +31,15 @@ def settings() -> Settings:
 def start() -> None:
     """Serve until interrupted; one sentence and exit 2 where that cannot be."""
     try:
-        demo.launch(**page.launch_options(chosen), prevent_thread_lock=True)
+        demo.launch(prevent_thread_lock=True)
     except OSError as error:
         if "port" not in str(error).lower():
             raise
         sys.exit(_refused(f"Port {chosen.port} is in use; stop what runs there or choose another with --port N."))
     print(f"The playground is open at http://{chosen.host}:{chosen.port}", file=sys.stderr, flush=True)
+    if not on_a_space():
+        link = demo.operators.link(chosen.host, chosen.port)
+        print(f"To train heads on the page, open this link and show it to nobody: {link}", file=sys.stderr, flush=True)
     demo.block_thread()
 
 

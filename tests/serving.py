@@ -9,12 +9,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
-
-from playground.ui.page import build, launch_options
+from playground.ui.operators import Operators
+from playground.ui.page import Page, build
 from tests.scripted import ScriptedParts
 
 CHROMIUM = "/usr/bin/chromium"
@@ -40,11 +39,16 @@ class Served:
     """A running page; `post` and `event` speak its HTTP as a browser does."""
 
     url: str
-    page: gr.Blocks
+    page: Page
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
+    @property
+    def operator_link(self) -> str:
+        """What `python app.py` prints for whoever may train."""
+        return f"{self.url}?{cookie_of(self.page.operators).replace(self.page.operators.cookie, 'operator')}"
+
+    def post(self, path: str, body: dict[str, Any], **headers: str) -> Any:
         request = urllib.request.Request(
-            f"{self.url}gradio_api/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+            f"{self.url}gradio_api/{path}", json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
         )
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
@@ -53,18 +57,23 @@ class Served:
         """The number of the event whose handler has this name; `index` where several have."""
         return [number for number, fn in self.page.fns.items() if fn.name == name][index]
 
-    def event(self, function: int, data: list[Any], session: str) -> bytes:
+    def event(self, function: int, data: list[Any], session: str, **headers: str) -> bytes:
         """Run one event and return every byte of its stream."""
-        self.post("queue/join", {"fn_index": function, "data": data, "session_hash": session})
+        self.post("queue/join", {"fn_index": function, "data": data, "session_hash": session}, **headers)
         with urllib.request.urlopen(f"{self.url}gradio_api/queue/data?session_hash={session}") as stream:
             return bytes(stream.read())
+
+
+def cookie_of(operators: Operators) -> str:
+    """The `Cookie` header of a browser that is signed in."""
+    return operators.set_cookie(False).partition(";")[0]
 
 
 @contextmanager
 def served(parts: ScriptedParts) -> Iterator[Served]:
     port = free_port()
     page = build(parts)  # type: ignore[arg-type]
-    page.launch(**launch_options(replace(parts.settings, port=port)), prevent_thread_lock=True)
+    page.launch(server_port=port, prevent_thread_lock=True)
     try:
         yield Served(f"http://127.0.0.1:{port}/", page)
     finally:

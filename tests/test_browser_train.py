@@ -38,7 +38,7 @@ def test_votes_become_a_head_that_is_compared_with_its_parent_and_promoted(
     add_votes(parts, 2, blind=False)
     with served(parts) as server:  # type: ignore[arg-type]
         page.set_default_timeout(150_000)
-        page.goto(server.url)
+        page.goto(server.operator_link)
         page.get_by_role("tab", name="Train").click()
         page.get_by_text("14 of 14 votes can train this, over 4 prompts").wait_for()
         page.get_by_text(f"listed from {settings.data_folder / 'preferences'}").wait_for()
@@ -77,7 +77,6 @@ def test_who_may_not_train_sees_one_sentence_and_no_controls(
 ) -> None:
     parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
     with served(parts) as server:  # type: ignore[arg-type]
-        page.set_extra_http_headers({"X-Forwarded-For": "127.0.0.1"})
         page.goto(server.url)
         page.get_by_role("tab", name="Train").click()
         page.get_by_text(operators.ELSEWHERE).wait_for()

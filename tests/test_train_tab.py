@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,23 +18,33 @@ from playground.training.jobs import Jobs
 from playground.training_job import work_folder
 from playground.ui import training_handlers
 from playground.ui.arms import pairs
+from playground.ui.operators import Operators
 from playground.ui.train import charts_of
 from playground.ui.training_charts import drawn_chart, ratio
 from playground.ui.training_handlers import Train, parent_spec
 from playground.ui.training_view import made, view
-from tests.serving import served
+from tests.serving import cookie_of, served
 from tests.test_shelf import put
 from tests.voted import add_votes, tiny_parts
 
 # Gradio leaves its event loop open
 pytestmark = pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")
 CHILD = (sys.executable, "-m", "tests.training_child")
-HERE: Any = SimpleNamespace(client=SimpleNamespace(host="127.0.0.1"), headers={"host": "127.0.0.1:7860"}, username=None)
-PROXIED: Any = SimpleNamespace(
-    client=SimpleNamespace(host="127.0.0.1"),
-    headers={"host": "127.0.0.1:7860", "x-forwarded-for": "127.0.0.1"},
-    username=None,
-)
+OPERATORS = Operators(7860)
+HERE: Any = SimpleNamespace(headers={"host": "127.0.0.1:7860", "cookie": cookie_of(OPERATORS)})
+STRANGER: Any = SimpleNamespace(headers={"host": "127.0.0.1:7860"})
+CHOSEN: list[Any] = [["votes"], False, "token", "separate"]
+TRAIN_EVENTS: dict[str, list[Any]] = {
+    "begin": [*CHOSEN, "", "", 0],
+    "begin_count": CHOSEN[:2],
+    "end": [],
+    "entered": CHOSEN,
+    "tick": [*CHOSEN, None, None],
+    "asked": CHOSEN,
+    "levelled": CHOSEN,
+    "look": [None],
+    "compare": [None],
+}
 ASKED = {"unblind": False, "level": "token", "loss": "separate", "begin": "", "name": "", "seed": 0, "visitor": HERE}
 
 
@@ -47,7 +55,7 @@ def parts(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -
 
 @pytest.fixture
 def tab(parts: Parts) -> Train:
-    return Train(parts, Jobs(CHILD))
+    return Train(parts, OPERATORS, Jobs(CHILD))
 
 
 @pytest.mark.parametrize("call", ["count", "start", "stop", "promote", "withdraw"])
@@ -59,7 +67,7 @@ def test_a_visitor_who_may_not_train_is_refused_by_every_verb(tab: Train, call: 
     }
     values |= {"stop": [], "promote": ["head"], "withdraw": ["head"]}
     with pytest.raises(PlaygroundError, match="for the operator"):
-        getattr(tab, call)(*values[call], PROXIED)
+        getattr(tab, call)(*values[call], STRANGER)
     assert tab.jobs.latest is None
     assert not list(tab.parts.settings.trained_heads.glob("*.promoted"))
 
@@ -264,7 +272,7 @@ def test_no_job_is_idle_and_says_nothing() -> None:
     assert charts_of(view(None), "token", "tokens") == [None] * 4
 
 
-def test_private_events_called_through_a_proxy_start_and_show_nothing(
+def test_private_events_called_by_a_stranger_start_and_show_nothing(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> None:
     """`api_visibility` is no access control: anybody can call an event by its number."""
@@ -275,27 +283,9 @@ def test_private_events_called_through_a_proxy_start_and_show_nothing(
     parts.shelf.refresh()
     begun: list[Any] = []
     monkeypatch.setattr(Jobs, "start", lambda self, *_: begun.append(1))
-    chosen: list[Any] = [["votes"], False, "token", "separate"]
-    calls: dict[str, list[Any]] = {
-        "begin": [*chosen, "", "", 0],
-        "begin_count": chosen[:2],
-        "end": [],
-        "opened": chosen,
-        "tick": [*chosen, None, None],
-        "look": [None],
-        "compare": [None],
-    }
     with served(parts) as server:  # type: ignore[arg-type]
-        for number, (name, data) in enumerate(calls.items()):
-            body = {"fn_index": server.function(name), "data": data, "session_hash": f"s{number}"}
-            request = urllib.request.Request(
-                f"{server.url}gradio_api/queue/join",
-                json.dumps(body).encode(),
-                {"Content-Type": "application/json", "X-Forwarded-For": "203.0.113.9"},
-            )
-            urllib.request.urlopen(request).close()
-            with urllib.request.urlopen(f"{server.url}gradio_api/queue/data?session_hash=s{number}") as stream:
-                told = stream.read().decode()
+        for number, (name, data) in enumerate(TRAIN_EVENTS.items()):
+            told = server.event(server.function(name), data, f"s{number}").decode()
             assert "process_completed" in told, name
             assert '"success":true' in told.replace(" ", ""), (name, told)
             assert "head" not in told.replace("Head", "").replace("heads", "") or "for the operator" in told, (
@@ -304,5 +294,8 @@ def test_private_events_called_through_a_proxy_start_and_show_nothing(
             )
             assert "votes can train" not in told
         assert begun == []
-        server.event(server.function("begin_count"), chosen[:2], "here")
-        assert begun == [1], "the same call from this machine is heard"
+        ours = {fn.name for fn in server.page.fns.values() if fn.fn.__module__ == "playground.ui.train"}
+        assert ours == {*TRAIN_EVENTS, "handler"}, "promote and withdraw are asked in test_remote.py, the others here"
+        cookie = cookie_of(server.page.operators)
+        server.event(server.function("begin_count"), TRAIN_EVENTS["begin_count"], "here", Cookie=cookie)
+        assert begun == [1], "the same call by the operator is heard"

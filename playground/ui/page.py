@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from playground.config import Settings
 from playground.glossary import WORDS
 from playground.parts import Parts
 from playground.ui import arena, compare, methods, notice, train
 from playground.ui.components import STATIC, component
+from playground.ui.gate import Gate
+from playground.ui.operators import Operators
 from playground.ui.places import Places
 from playground.ui.runs import Runs
 
@@ -27,10 +30,24 @@ FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
-def build(parts: Parts) -> gr.Blocks:
-    """The page over these parts; launch it with `launch_options`."""
+class Page(gr.Blocks):
+    """Blocks that are always launched with `launch_options` behind the gate, whoever launches them."""
+
+    def __init__(self, settings: Settings, **options: Any) -> None:
+        super().__init__(**options)
+        self.settings, self.operators = settings, Operators(settings.port)
+
+    def launch(self, *given: Any, **options: Any) -> Any:
+        """As `Blocks.launch`; what is not given is as `launch_options` has it."""
+        gate = {"middleware": [Middleware(Gate, operators=self.operators)]}
+        options["app_kwargs"] = {**(options.get("app_kwargs") or {}), **gate}
+        return super().launch(*given, **{**launch_options(self.settings), **options})
+
+
+def build(parts: Parts) -> Page:
+    """The page over these parts; `launch` serves it."""
     runs, places = Runs(), Places(MANY, waiting=0) if parts.visitors else Places(1)
-    with gr.Blocks(title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
+    with Page(parts.settings, title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
         reason = getattr(parts.language_model, "precision_reason", "")
         said = {"name": NAME, "lead": LEAD, "model": model_line(parts), "reason": reason, "words": list(WORDS.items())}
@@ -42,7 +59,7 @@ def build(parts: Parts) -> gr.Blocks:
             with gr.Tab("Arena", id="arena"):
                 arena.build(parts, runs, places, voter, page)
             with gr.Tab("Train", id="train") as trains:
-                train.build(parts, trains, tabs, lanes)
+                train.build(parts, page.operators, trains, tabs, lanes)
             with gr.Tab("Methods", id="methods") as explains:
                 methods.build(parts, explains)
     page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)
@@ -69,6 +86,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "enable_monitoring": False,
         "mcp_server": False,
         "run_history": False,
+        "pwa": False,
         "footer_links": [],
         "strict_cors": True,
         "allowed_paths": [],

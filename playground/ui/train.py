@@ -16,8 +16,8 @@ from playground.parts import Parts
 from playground.training.inventory import LEVELS
 from playground.training.jobs import Event
 from playground.training.lpo import LOSSES
-from playground.ui import operators
 from playground.ui.components import component
+from playground.ui.operators import Operators
 from playground.ui.training_charts import accuracy_chart, drawn_chart, loss_chart, predicted_chart
 from playground.ui.training_handlers import UNIFORM, VOTES, Train, same_data
 from playground.ui.training_view import View, usable
@@ -58,9 +58,9 @@ def _predicted(result: Event | None) -> go.Figure:
     return predicted_chart(result["grid"], result["before"], result["after"], result["start"])
 
 
-def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None:
+def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None:
     """Lay out the tab and wire its events; `lanes` is Compare's policy picker."""
-    tab = Train(parts)
+    tab = Train(parts, operators)
     refused = gr.Markdown("", elem_id="train-refused", elem_classes="pg-said")
     with gr.Column(visible=False, elem_id="train-ground") as ground:
         gr.Markdown(LEAD, elem_classes="pg-quietly")
@@ -168,7 +168,7 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
     def end(visitor: gr.Request) -> list[Any]:
         return told_of(tab.stop, visitor)
 
-    def opened(sources_now: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> list[Any]:
+    def entered(sources_now: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> list[Any]:
         sentence = operators.refusal(visitor)
         if sentence:
             return [sentence, gr.update(visible=False), gr.skip(), *[gr.skip()] * (len(moving) + len(about))]
@@ -193,6 +193,8 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
         return usable(seen.data, level, loss) if same_data(seen, tab, sources, unblind) else ""
 
     def levelled(sources: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> list[Any]:
+        if operators.refusal(visitor):
+            return [gr.skip(), gr.skip()]
         listed = tab.starts(level) if level in LEVELS else [UNIFORM]
         return [asked(sources, unblind, level, loss, visitor), gr.update(choices=listed, value=listed[0][1])]
 
@@ -218,7 +220,7 @@ def build(parts: Parts, tab_item: gr.Tab, tabs: gr.Tabs, lanes: gr.HTML) -> None
         return handler
 
     everything = [refused, ground, sources, *moving, *about]
-    tab_item.select(opened, chosen, everything, **private)
+    tab_item.select(entered, chosen, everything, **private)
     timer.tick(tick, [*chosen, state, head], [*moving, *about], **in_turn)
     count.click(begin_count, [sources, unblind], [said, timer], **private)
     start.click(begin, [*chosen, begins, name, seed], [said, timer], **private)

@@ -15,7 +15,7 @@ from playground.training.inventory import LEVELS
 from playground.training.jobs import Event, Job, Jobs
 from playground.training.lpo import LOSSES
 from playground.training_job import checked_name, forget, free_name, plan_for, work_folder
-from playground.ui import operators
+from playground.ui.operators import Operators
 from playground.ui.training_view import View, percent, view
 
 COMMAND = (sys.executable, "-m", "playground.training_job")
@@ -26,8 +26,8 @@ UNIFORM = ("a uniform head", "")
 class Train:
     """What runs belongs to the server, not to a page: a page that is opened later sees it too."""
 
-    def __init__(self, parts: Parts, jobs: Jobs | None = None) -> None:
-        self.parts = parts
+    def __init__(self, parts: Parts, operators: Operators, jobs: Jobs | None = None) -> None:
+        self.parts, self.operators = parts, operators
         self.jobs = jobs or Jobs(COMMAND)
         self._counted: tuple[list[Any], Event] | None = None
 
@@ -158,7 +158,7 @@ class Train:
 
     def allow(self, visitor: Any) -> None:
         """Raises PlaygroundError where this visitor may not train."""
-        refusal = operators.refusal(visitor)
+        refusal = self.operators.refusal(visitor)
         if refusal:
             raise PlaygroundError(refusal)
 
