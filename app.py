@@ -6,6 +6,9 @@ import importlib.util
 import os
 import sys
 
+from playground.openmp import brief_waits
+
+os.environ.update(brief_waits(os.environ))  # before torch is imported
 if importlib.util.find_spec("spaces"):  # ZeroGPU wants to be imported before torch
     import spaces  # type: ignore[import-not-found]  # noqa: F401
 

@@ -20,9 +20,10 @@ from models import embedded
 from models.errors import ModelError
 from models.language_model import LanguageModel, end_ids_of
 from models.llama import blocks, kernels
-from models.llama.model import LlamaModel, rows_keep_their_bits
+from models.llama.model import LlamaModel, rows_keep_their_bits, threads_keep_bits
 from models.llama.network import Network, rotary_of, unsupported
 from models.precision import OFFERED, measured
+from models.threads import Threads, at_most
 from models.transformers_model import TransformersModel
 
 EMBEDDED = "embedded"
@@ -63,10 +64,12 @@ def load_language_model(
     precision: str = "auto",
     device: str = "auto",
     cache: Path | None = None,
+    threads: int | None = None,
 ) -> LanguageModel:
     """The embedded default, a local folder, a GGUF file or a Hub id (at `revision`), never running remote code.
 
     On a CPU a Llama-like model runs in models.llama unless `precision` is float32; everything else runs in transformers.
+    `threads` sets PyTorch's; None takes fewer than those where other programs are busy and that changes no bit.
     Raises ModelError with one sentence that says what was tried and what would work.
     """
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -74,15 +77,19 @@ def load_language_model(
     if precision not in OFFERED:
         raise ModelError(f"`precision` must be one of {', '.join(OFFERED)}, got {precision!r}.")
     place = _device(device)
-    source = _source(model, revision, cache or Path.home() / ".cache" / "adaptive-decoding-playground")
+    cache = cache or Path.home() / ".cache" / "adaptive-decoding-playground"
+    if threads is not None:
+        torch.set_num_threads(threads)
+    watched = Threads() if threads is None else None
+    source = _source(model, revision, cache)
     if place.type != "cpu" or precision == "float32":
         chosen, reason = _for_transformers(place, precision)
         return _transformers(source, place, chosen, reason)
     config = _config(source)
     why_not = unsupported(config.get_text_config())
-    chosen, reason = _for_cpu(source, config.get_text_config(), why_not, precision)
+    chosen, reason = _for_cpu(source, config.get_text_config(), why_not, precision, cache)
     if chosen in kernels.PRECISIONS and not why_not:
-        return _llama(source, config, chosen, reason)
+        return _llama(source, config, chosen, reason, watched)
     return _transformers(source, place, chosen, reason)
 
 
@@ -105,8 +112,9 @@ def _source(model: str, revision: str | None, cache: Path) -> Source:
     return Source(model, model, revision, {"revision": revision} if revision else {})
 
 
-def _for_cpu(source: Source, config: Any, why_not: str, asked: str) -> tuple[str, str]:
-    """The precision on a CPU and why; `why_not` says what keeps models.llama from running the model.
+def _for_cpu(source: Source, config: Any, why_not: str, asked: str, cache: Path) -> tuple[str, str]:
+    """The precision on a CPU and why; `why_not` says what keeps models.llama from running the model, `cache` is where a
+    measurement is kept.
 
     Raises ModelError for a precision that cannot be had.
     """
@@ -114,7 +122,7 @@ def _for_cpu(source: Source, config: Any, why_not: str, asked: str) -> tuple[str
         return (
             ("float32", f"Run by transformers, since {why_not}.")
             if why_not
-            else measured(config, kernels.BLOCKS if source.gguf else kernels.DENSE)
+            else measured(config, kernels.BLOCKS if source.gguf else kernels.DENSE, cache)
         )
     if why_not and asked != "bfloat16":
         raise ModelError(f"{source.name} cannot run as {asked}, since {why_not}; choose auto, float32 or bfloat16.")
@@ -165,8 +173,9 @@ def _transformers(source: Source, device: torch.device, precision: str, reason: 
     return loaded
 
 
-def _llama(source: Source, config: Any, chosen: str, reason: str) -> LlamaModel:
-    with _in_one_sentence(source):
+def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threads | None) -> LlamaModel:
+    """Made by one thread, since little of the making is shared among threads and a busy machine makes them wait."""
+    with _in_one_sentence(source), at_most(1):
         options = {"trust_remote_code": False, **source.options}
         tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
         text = config.get_text_config()
@@ -176,10 +185,12 @@ def _llama(source: Source, config: Any, chosen: str, reason: str) -> LlamaModel:
             weights = _weights(source)
         interleaved = chosen == "gguf" and text.model_type in ("llama", "mistral")
         network = Network(text, weights, chosen, rotary_of(text), interleaved)
+    with _in_one_sentence(source):
         loaded = LlamaModel(
             network,
             lambda: _transformers(source, torch.device("cpu"), "float32", "What needs the parts of a model."),
             rows_keep_their_bits(network),
+            threads if threads is not None and threads_keep_bits(network, threads.most) else None,
             tokenizer=tokenizer,
             name=source.name,
             revision=_revision(source, config),

@@ -9,6 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from playground.openmp import brief_waits
+
+os.environ.update(brief_waits(os.environ))  # before torch is imported
+
 from models.errors import ModelError
 from playground import bench, push, space, suggest, terminal
 from playground.config import OneSentenceParser, add_common_flags, settings_from

@@ -20,6 +20,7 @@ from playground.errors import PlaygroundError
 APPLICATION = "adaptive-decoding-playground"
 EMBEDDED = "embedded"
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w./-]*)?")
+NUMBERS = {"threads": (1, 1024), "port": (1, 65535)}  # the settings that are whole numbers
 PRECISIONS = ("auto", "float32", "float16", "bfloat16", "int8", "gguf")
 
 
@@ -29,8 +30,9 @@ class Settings:
 
     model         "embedded", a Hub id, a local folder or a .gguf file
     revision      Hub revision; None is the default branch
-    precision     "auto" measures at start; "float32", "float16", "bfloat16", "int8", "gguf" (the file's own blocks)
+    precision     "auto" measures once a machine; "float32", "float16", "bfloat16", "int8", "gguf" (the file's own blocks)
     device        "auto", "cpu", "cuda" or "mps"
+    threads       of a pass on a CPU; None takes one for each core that other programs leave free
     small_model   the small model of `entropy-switch`, given as `model` is; None takes the first layers of `model`
     checkpoints   a folder of further trained heads, or a Hub repository org/name[@revision] of them, beside those that
                   ship; None is a folder in the data folder
@@ -43,6 +45,7 @@ class Settings:
     revision: str | None = None
     precision: str = "auto"
     device: str = "auto"
+    threads: int | None = None
     small_model: str | None = None
     checkpoints: Path | None = None
     database_url: str | None = None
@@ -54,8 +57,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
             raise PlaygroundError(f"`precision` must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        if not 1 <= self.port <= 65535:
-            raise PlaygroundError(f"`port` must lie between 1 and 65535, got {self.port}.")
+        for name, (low, high) in NUMBERS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise PlaygroundError(f"`{name}` must lie between {low} and {high}, got {value}.")
 
     @property
     def sqlalchemy_url(self) -> str:
@@ -119,6 +124,7 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     add("--revision", metavar="R", help="revision of a Hub model")
     add("--precision", choices=PRECISIONS, help="arithmetic of the model (default: auto)")
     add("--device", choices=("auto", "cpu", "cuda", "mps"), help="where the model runs (default: auto)")
+    add("--threads", metavar="N", help="threads of a pass on a CPU (default: the cores that other programs leave free)")
     add(
         "--small-model",
         metavar="ID|DIR|FILE.gguf",
@@ -140,14 +146,15 @@ def settings_from(flags: Mapping[str, object], environment: Mapping[str, str]) -
     Raises PlaygroundError for a value that does not fit.
     """
     values: dict[str, object] = {}
+    environment = {"PLAYGROUND_THREADS": _openmp(environment)} | {k: v for k, v in environment.items() if v}
     for field in fields(Settings):
         raw = flags.get(field.name)
         if raw is None:
             raw = environment.get(f"PLAYGROUND_{field.name.upper()}") or None
         if raw is None:
             continue
-        if field.name == "port":
-            values["port"] = _port(raw)
+        if field.name in NUMBERS:
+            values[field.name] = _number(field.name, raw)
         elif field.name in ("checkpoints", "data_folder", "cache_folder"):
             values[field.name] = Path(str(raw)).expanduser()
         else:
@@ -155,8 +162,15 @@ def settings_from(flags: Mapping[str, object], environment: Mapping[str, str]) -
     return Settings(**values)  # type: ignore[arg-type]
 
 
-def _port(raw: object) -> int:
+def _openmp(environment: Mapping[str, str]) -> str:
+    """The number of threads that the user gave OpenMP; for nested teams it may be a list."""
+    first = environment.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return first if first.isdecimal() and 1 <= int(first) <= NUMBERS["threads"][1] else ""
+
+
+def _number(name: str, raw: object) -> int:
+    low, high = NUMBERS[name]
     try:
         return int(str(raw))
     except ValueError:
-        raise PlaygroundError(f"`port` must be a whole number between 1 and 65535, got {raw!r}.") from None
+        raise PlaygroundError(f"`{name}` must be a whole number between {low} and {high}, got {raw!r}.") from None

@@ -105,7 +105,12 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
     """
     settings = settings or Settings()
     model = load_language_model(
-        settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
+        settings.model,
+        settings.revision,
+        settings.precision,
+        settings.device,
+        settings.cache_folder,
+        settings.threads,
     )
     base = Base.of(model)
     folders = [settings.trained_heads, checkpoints.SHIPPED]

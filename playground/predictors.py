@@ -81,7 +81,9 @@ class Predictors:
     def _second(self, where: str) -> LanguageModel:
         """The model of --small-model, whose tokens are those of the loaded one."""
         settings = self._settings
-        small = load_language_model(where, None, settings.precision, settings.device, settings.cache_folder)
+        small = load_language_model(
+            where, None, settings.precision, settings.device, settings.cache_folder, settings.threads
+        )
         return same_tokenizer(self._model, small)
 
 

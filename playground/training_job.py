@@ -67,6 +67,7 @@ def plan_for(settings: Settings, model: Any, **asked: Any) -> dict[str, Any]:
     values = {name: value for name, value in vars(settings).items() if value is not None}
     told = {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
     told["precision"] = model.precision  # "auto" is settled
+    told.pop("threads", None)  # they are the page's
     facts = {name: getattr(model, name) for name in FACTS}
     return {"settings": told, "model": facts, "folder": str(work_folder(settings)), **asked}
 

@@ -35,11 +35,11 @@ def test_every_common_flag_sets_its_setting_and_unset_flags_nothing() -> None:
     add_common_flags(parser)
     assert settings_from(vars(parser.parse_args([])), {}) == Settings()
     line = (
-        "--model m/x --revision r --precision float32 --device cpu --small-model m/y --checkpoints c "
+        "--model m/x --revision r --precision float32 --device cpu --threads 3 --small-model m/y --checkpoints c "
         "--database-url sqlite:///x --data-folder d --cache-folder e"
     )
     chosen = settings_from(vars(parser.parse_args(line.split())), {})
-    assert chosen == Settings("m/x", "r", "float32", "cpu", "m/y", Path("c"), "sqlite:///x", Path("d"), Path("e"))
+    assert chosen == Settings("m/x", "r", "float32", "cpu", 3, "m/y", Path("c"), "sqlite:///x", Path("d"), Path("e"))
 
 
 def test_folders_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -54,6 +54,23 @@ def test_folders_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def test_a_port_out_of_range_is_refused_with_the_range(port: str) -> None:
     with pytest.raises(PlaygroundError, match="between 1 and 65535"):
         settings_from({}, {"PLAYGROUND_PORT": port})
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "1025", "two", "1.5"])
+def test_a_number_of_threads_out_of_range_is_refused_with_the_range(threads: str) -> None:
+    with pytest.raises(PlaygroundError, match="between 1 and 1024"):
+        settings_from({"threads": threads}, {})
+
+
+def test_threads_that_the_user_gave_openmp_are_the_threads() -> None:
+    assert settings_from({}, {}).threads is None
+    assert settings_from({}, {"OMP_NUM_THREADS": "3"}).threads == 3
+    assert settings_from({}, {"OMP_NUM_THREADS": " 3 ,2"}).threads == 3
+    assert settings_from({}, {"OMP_NUM_THREADS": "3", "PLAYGROUND_THREADS": ""}).threads == 3
+    assert settings_from({}, {"OMP_NUM_THREADS": "3", "PLAYGROUND_THREADS": "2"}).threads == 2
+    assert settings_from({"threads": "1"}, {"OMP_NUM_THREADS": "3", "PLAYGROUND_THREADS": "2"}).threads == 1
+    for nonsense in ("", "many", "0", "²", "9" * 30):
+        assert settings_from({}, {"OMP_NUM_THREADS": nonsense}).threads is None
 
 
 def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:

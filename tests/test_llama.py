@@ -263,21 +263,17 @@ def test_what_it_cannot_run_goes_to_transformers_or_is_refused(tmp_path: Path) -
 
 
 def test_the_choice_of_precision_is_measured_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_folder(tmp_path)
-    seconds = {"float16": 2.0, "bfloat16": 1.7, "float32": 9.0}
-    monkeypatch.setattr(precision, "_seconds", lambda config, name: seconds[name])
-    model = load_language_model(str(tmp_path))
-    assert model.precision == "float16"  # bfloat16 is not faster by enough
+    folder, cache = tmp_path / "model", tmp_path / "cache"
+    folder.mkdir()
+    tiny_folder(folder)
+    times = {"gguf": 0.05, "float16": 2.0, "bfloat16": 1.7, "float32": 9.0}
+    monkeypatch.setattr(precision, "seconds", lambda sides, names: {name: times[name] for name in names})
+    model = load_language_model(str(folder), cache=cache)
+    assert model.precision == "float16"  # bfloat16 is not faster by enough, and there is no GGUF file here
     assert "bfloat16 1700.00 ms" in model.precision_reason
-    seconds["bfloat16"] = 1.0
-    assert load_language_model(str(tmp_path)).precision == "bfloat16"
-    seconds["float32"] = 0.1
-    assert load_language_model(str(tmp_path)).precision == "float32"
-    seconds["gguf"] = 0.05
-    assert load_language_model(str(tmp_path)).precision == "float32"  # no such file here
-    assert load_language_model(cache=Settings().cache_folder).precision == "gguf"
-    seconds |= {"gguf": 0.11, "float32": 0.1}  # not faster by enough
-    assert load_language_model(cache=Settings().cache_folder).precision == "gguf"
+    times["float32"] = 0.1
+    assert load_language_model(str(folder), cache=cache).precision == "float16"  # remembered
+    assert load_language_model(str(folder), cache=tmp_path / "another").precision == "float32"
 
 
 def test_blocks_are_the_values_of_the_file(tmp_path: Path) -> None:

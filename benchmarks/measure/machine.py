@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure.result import Value
+from models.machine import processor
 
 
 def conditions(*packages: str, model: Any = None, **sizes: Value) -> dict[str, Value]:
@@ -34,16 +35,6 @@ def conditions(*packages: str, model: Any = None, **sizes: Value) -> dict[str, V
         "torch": torch.__version__,
         **versions,
     }
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def read_bandwidth(rounds: int = 12, megabytes: int = 512) -> float:

@@ -7,6 +7,7 @@ a later request reuses is bit for bit what it would have computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,19 +18,30 @@ from models.llama.kernels import same_bits
 from models.llama.keyvalues import KeyValues, Ragged, parts_of
 from models.llama.network import Network, counted
 from models.llama.prefixes import PIECE, Prefixes
+from models.threads import Threads, at_most
 
+TRIED_LAYERS, MUCH = 2, 2000  # layers and positions that a comparison of threads goes through
 TEACHER_PIECE = 256  # tokens of a teacher-forced pass that go through the layers at once
 ALONE = 8  # rows that a step of up to four lanes is filled to where a row's bits depend on its company
 
 
 class LlamaModel(LanguageModel):
-    """See the module docstring. `reference` loads the same weights with transformers, for what needs its modules."""
+    """See the module docstring. `reference` loads the same weights with transformers, for what needs its modules.
+    `threads` says how many a pass takes; None takes what PyTorch is set to.
+    """
 
     joins = True
 
-    def __init__(self, network: Network, reference: Callable[[], LanguageModel], merges: bool, **said: Any) -> None:
+    def __init__(
+        self,
+        network: Network,
+        reference: Callable[[], LanguageModel],
+        merges: bool,
+        threads: Threads | None = None,
+        **said: Any,
+    ) -> None:
         super().__init__(**said)
-        self.network, self.merges, self._reference = network, merges, reference
+        self.network, self.merges, self.threads, self._reference = network, merges, threads, reference
         self.vocab_size, self.hidden_size, self.parameters = network.vocab_size, network.hidden_size, network.parameters
         self.depth = len(network.layers)
         self.position_bytes = self.depth * 2 * network.key_heads * network.size * 4
@@ -50,6 +62,7 @@ class LlamaModel(LanguageModel):
             self.network.first(layers, last, parameters),
             self._reference,
             self.merges,
+            self.threads,
             tokenizer=self.tokenizer,
             name=name,
             revision=revision,
@@ -81,9 +94,10 @@ class LlamaModel(LanguageModel):
             last += range(place + tokens.shape[1] - 1, place + tokens.numel(), tokens.shape[1])
             counts.append(tokens.shape[0])
             place += tokens.numel()
-        states = self.network.states(feeds)
-        hidden = self.network.norm(states if len(last) == len(states) else states[last])
-        logits = self.network.unembed(hidden).float()
+        with self._few_threads():
+            states = self.network.states(feeds)
+            hidden = self.network.norm(states if len(last) == len(states) else states[last])
+            logits = self.network.unembed(hidden).float()
         counted(feeds)
         return [Output(*pair) for pair in zip(logits.split(counts), hidden.split(counts), strict=True)]
 
@@ -107,7 +121,8 @@ class LlamaModel(LanguageModel):
     @torch.inference_mode()
     def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
         hidden = self.features(prompt_ids, reply_ids)
-        return hidden, torch.cat([self.network.unembed(piece).float() for piece in hidden.split(TEACHER_PIECE)])
+        with self._few_threads():
+            return hidden, torch.cat([self.network.unembed(piece).float() for piece in hidden.split(TEACHER_PIECE)])
 
     @torch.inference_mode()
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
@@ -115,9 +130,13 @@ class LlamaModel(LanguageModel):
         cache = self.network.empty(ids.shape[1])
         pieces = []
         for piece in ids.split(TEACHER_PIECE, dim=1):
-            pieces.append(self.network.states([(piece, cache)]))
+            with self._few_threads():
+                pieces.append(self.network.states([(piece, cache)]))
             counted([(piece, cache)])
         return self.network.norm(torch.cat(pieces)[-len(reply_ids) :])
+
+    def _few_threads(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.threads is None else self.threads.few_enough()
 
 
 def rows_keep_their_bits(network: Network) -> bool:
@@ -126,3 +145,20 @@ def rows_keep_their_bits(network: Network) -> bool:
     maps = ((layer.qkv, network.hidden_size), (layer.output, width), (layer.gate_up, network.hidden_size))
     last = ((layer.down, network.feed), (network.unembed, network.hidden_size))
     return all(same_bits(linear, inputs) for linear, inputs in (*maps, *last))
+
+
+@torch.inference_mode()
+def threads_keep_bits(network: Network, most: int) -> bool:
+    """Whether one thread and `most` give the same bits, by the first layers and the last map: a piece of a prompt, and a
+    step of three rows that have read much.
+    """
+    cut, found = network.first(TRIED_LAYERS, network.norm), []
+    for threads in (1, most):
+        with at_most(threads):
+            much = cut.empty(MUCH + PIECE)
+            much.values.normal_(generator=torch.Generator().manual_seed(0))
+            much.length = MUCH
+            feeds = [(torch.arange(PIECE)[None], cut.empty(PIECE)), (torch.arange(3)[:, None], much.expand(3))]
+            states = cut.norm(cut.states(feeds))
+            found.append((states, network.unembed(states[-3:])))
+    return all(map(torch.equal, *found))

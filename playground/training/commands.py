@@ -44,7 +44,12 @@ def add_commands(subparsers: Any) -> None:
 
 def load_model(settings: Settings) -> LanguageModel:
     return load_language_model(
-        settings.model, settings.revision, settings.precision, settings.device, settings.cache_folder
+        settings.model,
+        settings.revision,
+        settings.precision,
+        settings.device,
+        settings.cache_folder,
+        settings.threads,
     )
 
 
