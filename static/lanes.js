@@ -111,7 +111,7 @@ function repaint() {
 }
 
 function fillTable(lane) {
-  lane.table.querySelector("table")?.remove();
+  lane.table.querySelector(".pg-scroll")?.remove();
   const table = make("table");
   const head = table.createTHead().insertRow();
   const own = lane.channels.map(scaleOf);
@@ -123,5 +123,8 @@ function fillTable(lane) {
     for (const name of ["temperature", "entropy", "surprisal"]) row.append(make("td", "", short(valueOf(lane, token, name))));
     for (const scale of own) row.append(make("td", "", inWords(scale, valueOf(lane, token, scale.name))));
   });
-  lane.table.append(table);
+  const scroll = make("div", "pg-scroll");
+  scroll.setAttribute("aria-label", `${lane.label}: tokens as a table`);
+  scroll.append(table);
+  lane.table.append(scroll);
 }

@@ -57,7 +57,10 @@ function tableOf(name, keys) {
     row.append(make("td", "", key.allowed), make("td", "", key.help));
     table.append(row);
   }
-  return table;
+  const scroll = make("div", "pg-scroll");
+  scroll.setAttribute("aria-label", `A table: ${name}, default, allowed, what it does`);
+  scroll.append(table);
+  return scroll;
 }
 
 root.append(make("h3", "", "Words"), glossary(fixed.words));

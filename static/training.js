@@ -51,7 +51,7 @@ function fill(rows) {
   const key = JSON.stringify(rows);
   if (fold.dataset.rows === key) return;
   fold.dataset.rows = key;
-  fold.querySelector("table")?.remove();
+  fold.querySelector(".pg-scroll")?.remove();
   const table = make("table");
   const head = table.createTHead().insertRow();
   for (const name of COLUMNS) head.append(make("th", "", name));
@@ -60,7 +60,10 @@ function fill(rows) {
     const line = body.insertRow();
     for (const cell of row) line.append(make("td", "", cell));
   }
-  fold.append(table);
+  const scroll = make("div", "pg-scroll");
+  scroll.setAttribute("aria-label", "Votes that can train, by level and loss");
+  scroll.append(table);
+  fold.append(scroll);
 }
 
 draw();

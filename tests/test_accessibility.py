@@ -34,7 +34,7 @@ def unfold(page: Page) -> None:
 
 def test_compare_before_during_and_after_a_run(page: Page, settings: Settings) -> None:
     hold = {10: threading.Event()}
-    parts = ScriptedParts(settings, texts=(WORDS * 2,), hold=hold, catalogue=measured_catalogue())
+    parts = ScriptedParts(settings, texts=(WORDS * 2,), pause=0.1, hold=hold, catalogue=measured_catalogue())
     with served(parts) as server:
         page.goto(server.url)
         page.wait_for_selector("#generate")
@@ -108,6 +108,7 @@ def test_train_before_and_after_a_training(
         found += findings(page)
         page.click("#train-start:not([disabled])")
         page.get_by_text("votes-token-1 is a policy now").wait_for()
+        page.wait_for_function("document.querySelectorAll('#train-charts .js-plotly-plot').length === 4")
         unfold(page)
         found += findings(page)
     assert not found, "\n".join(found)

@@ -27,6 +27,7 @@ MANY = 40  # visitors whom a decoder for many serves or queues itself
 THREADS = 80
 SESSIONS = 2000
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+SOFT = ("#5c5f68", "#b3b5ba")  # style.css: --pg-soft, on light and on dark
 MONOSPACE = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
 
@@ -52,7 +53,7 @@ def build(parts: Parts) -> Page:
         reason = getattr(parts.language_model, "precision_reason", "")
         said = {"name": NAME, "lead": LEAD, "model": model_line(parts), "reason": reason, "words": list(WORDS.items())}
         component("header", None, before=("words",), **said)
-        component("keys", None, buttons=["generate", "battle"])
+        component("keys", None, before=("scrolls",), buttons=["generate", "battle"])
         with gr.Tabs() as tabs:
             with gr.Tab("Compare", id="compare"):
                 lanes = compare.build(parts, runs, places, voter)
@@ -103,6 +104,12 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(
         primary_hue="neutral", neutral_hue="neutral", font=FONTS, font_mono=MONOSPACE, radius_size="md", text_size="md"
     ).set(
+        body_text_color_subdued=SOFT[0],
+        body_text_color_subdued_dark=SOFT[1],
+        block_info_text_color=SOFT[0],
+        block_info_text_color_dark=SOFT[1],
+        input_placeholder_color=SOFT[0],
+        input_placeholder_color_dark=SOFT[1],
         body_background_fill="#fbfbf9",
         body_background_fill_dark="#141517",
         block_background_fill="#ffffff",
