@@ -1,5 +1,5 @@
-/* Prompts by family as chips; a click sets the value to the prompt's id and triggers "pick". Families and chips are one tab
-   stop each; the arrow keys move in them. */
+/* Prompts by family as chips; a click sets the value to {id} and triggers "pick". What static/prompt.js cleared of a pick is
+   said below, and "restore" puts it back. Families and chips are one tab stop each; the arrow keys move in them. */
 const root = element.querySelector(".pg-gallery");
 const families = new Map();
 for (const prompt of fixed.prompts) {
@@ -18,7 +18,9 @@ const tabs = make("div", "pg-families");
 tabs.setAttribute("role", "group");
 tabs.setAttribute("aria-label", "Prompt families");
 const chips = make("div", "pg-chips");
-root.append(tabs, chips);
+const said = make("p", "pg-cleared");
+said.setAttribute("role", "status");
+root.append(tabs, chips, said);
 
 /* The button of a group that Tab comes to. */
 function stopAt(group, button) {
@@ -44,7 +46,7 @@ function open(family) {
       chip.type = "button";
       chip.title = prompt.prompt;
       chip.addEventListener("click", () => {
-        props.value = prompt.id;
+        props.value = { id: prompt.id };
         trigger("pick", { id: prompt.id });
       });
       return chip;
@@ -63,3 +65,16 @@ for (const family of families.keys()) {
 }
 if (families.size) open(families.keys().next().value);
 stopAt(tabs, tabs.children[0]);
+
+/* Says what of a pick went when a prompt of one's own was typed. */
+function say() {
+  const { names = [], title } = props.value || {};
+  if (!names.length) return said.replaceChildren();
+  const back = make("button", "pg-link", "Put back");
+  back.type = "button";
+  back.addEventListener("click", () => trigger("restore", {}));
+  said.replaceChildren(`A prompt of your own: the ${names.join(" and ")} of “${title}” ${names.length > 1 ? "are" : "is"} cleared. `, back);
+}
+
+watch("value", say);
+say();

@@ -22,6 +22,7 @@ from playground.records import Battle, Outcome
 from playground.ui import arms, notice
 from playground.ui.components import board, component
 from playground.ui.decode import grow, head, read_request
+from playground.ui.kept import Kept
 from playground.ui.places import Places
 from playground.ui.prompt_box import family_of, prompt_box
 from playground.ui.runs import Run, Runs
@@ -141,7 +142,9 @@ def _outcome(choice: str, left: str) -> Outcome:
     return sides[choice]
 
 
-def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, page: gr.Blocks) -> None:
+def build(
+    parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, page: gr.Blocks, kept: Kept
+) -> None:  # fmt: skip
     """Lay out the tab and wire its events."""
     tab = Arena(parts, runs, places)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -153,6 +156,7 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, page
         agree = gr.Button("Agree and continue", elem_id="arena-agree", variant="primary")
     with gr.Column(visible=False) as ground:
         box = prompt_box("arena")
+        kept.add("arena", box.kept)
         with box.actions:
             start = gr.Button("Battle", variant="primary", elem_id="battle")
         with gr.Column(visible=False) as blind_part:

@@ -19,6 +19,7 @@ from playground.ui import notice, suggest
 from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
 from playground.ui.components import board, policies
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
+from playground.ui.kept import Kept
 from playground.ui.lanes import read_lanes
 from playground.ui.places import Places
 from playground.ui.prompt_box import family_of, prompt_box
@@ -178,7 +179,7 @@ def _open_battle(run: Run, lanes: tuple[int, int], voter: str) -> Battle:
     return Battle(key, "evaluate", False, run.request, family, arms, "a", None, voter, notice.VERSION, now)
 
 
-def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> gr.HTML:
+def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, kept: Kept) -> gr.HTML:
     """Lay out the tab and wire its events; the policy picker."""
     tab = Compare(parts, runs, places)
     box = prompt_box("compare")
@@ -193,6 +194,7 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState) -> g
     learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
     gr.Markdown(LANES, elem_classes="pg-quietly")
     chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])
+    kept.add("compare", [*box.kept, seed, length, chosen])
     suggest.build(parts, places, box, seed, length, chosen)
     shown = board(runs, "compare-board", EMPTY, stop="stop")
     with gr.Column(visible=False, elem_id="compare-after") as after:

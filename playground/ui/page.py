@@ -13,6 +13,7 @@ from playground.parts import Parts
 from playground.ui import arena, compare, methods, notice, train
 from playground.ui.components import STATIC, component
 from playground.ui.gate import Gate
+from playground.ui.kept import Kept
 from playground.ui.operators import Operators
 from playground.ui.places import Places
 from playground.ui.runs import Runs
@@ -47,6 +48,7 @@ class Page(gr.Blocks):
 
 def build(parts: Parts) -> Page:
     """The page over these parts; `launch` serves it."""
+    kept = Kept()
     runs, places = Runs(), Places(MANY, waiting=0) if parts.visitors else Places(1)
     with Page(parts.settings, title=f"{NAME} playground", analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         voter = gr.BrowserState(None, storage_key=notice.STORAGE_KEY, secret=notice.STORAGE_SECRET)
@@ -55,14 +57,15 @@ def build(parts: Parts) -> Page:
         component("header", None, before=("words",), **said)
         component("keys", None, before=("scrolls",), buttons=["generate", "battle"])
         with gr.Tabs() as tabs:
-            with gr.Tab("Compare", id="compare"):
-                lanes = compare.build(parts, runs, places, voter)
-            with gr.Tab("Arena", id="arena"):
-                arena.build(parts, runs, places, voter, page)
+            with gr.Tab("Compare", id="compare") as compares:
+                lanes = compare.build(parts, runs, places, voter, kept)
+            with gr.Tab("Arena", id="arena") as meets:
+                arena.build(parts, runs, places, voter, page, kept)
             with gr.Tab("Train", id="train") as trains:
                 train.build(parts, page.operators, trains, tabs, lanes)
             with gr.Tab("Methods", id="methods") as explains:
                 methods.build(parts, explains)
+        kept.wire(page, tabs, (compares, meets, trains, explains))
     page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)
     return page
 
