@@ -12,8 +12,9 @@
   if (act === "load") {
     const [all, keep] = [stored(), { __type__: "update" }];
     window.pgRestored = true;
-    const forms = name.flatMap(([form, count]) => (all[form]?.length === count ? all[form] : Array(count).fill(keep)));
-    return [...forms, all.tab ? { ...keep, selected: all.tab } : keep];
+    const [wanted, tabs] = name;
+    const forms = wanted.flatMap(([form, count]) => (all[form]?.length === count ? all[form] : Array(count).fill(keep)));
+    return [...forms, tabs.includes(all.tab) ? { ...keep, selected: all.tab } : keep];
   }
   if (name === "tab" && !window.pgRestored) return []; // the first tab opens by itself, before what was kept is read
   try {

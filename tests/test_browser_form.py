@@ -59,6 +59,7 @@ def generated(page: Page) -> Any:
     """The request of a run that Generate starts."""
     count = len(page.asked)  # type: ignore[attr-defined]
     with page.expect_response(lambda response: "queue/join" in response.url):
+        page.locator("#compare-board .pg-lane").evaluate_all("lanes => lanes.forEach(lane => lane.remove())")
         page.click("#generate")
     page.wait_for_selector("#compare-board .pg-token")
     assert len(page.asked) == count + 1  # type: ignore[attr-defined]
@@ -165,3 +166,5 @@ def test_what_is_stored_but_not_ours_is_left_alone(form: Page) -> None:
         form.wait_for_selector(".pg-specinput")
         assert form.locator("#compare-prompt textarea").input_value()
         assert form.locator(".pg-policy").count() == 2
+        expect(form.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
+    form.problems.clear()  # type: ignore[attr-defined]  # a reload cuts what was on its way

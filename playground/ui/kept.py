@@ -31,8 +31,8 @@ class Kept:
         for item in items:
             item.select(None, None, None, js=_call("save", "tab", json.dumps(item.id)), **OPTIONS)
         everything = [component for components in self._forms.values() for component in components]
-        counts = [(name, len(components)) for name, components in self._forms.items()]
-        page.load(None, None, [*everything, tabs], js=_call("load", counts, "null"), **OPTIONS)
+        wanted = [(name, len(components)) for name, components in self._forms.items()], [item.id for item in items]
+        page.load(None, None, [*everything, tabs], js=_call("load", wanted, "null"), **OPTIONS)
 
 
 def _call(act: str, name: Any, values: str) -> str:
