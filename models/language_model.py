@@ -30,6 +30,8 @@ class Output:
 class LanguageModel:
     """See the module docstring; what is left open here is said in playground.decoding.model.
 
+    `control_tokens` spells the tokens that stand for no text.
+
     `name`, `revision` and `precision` are stamped on every trace; `precision_reason` says in a sentence why this precision.
     """
 
@@ -47,7 +49,8 @@ class LanguageModel:
     ) -> None:
         self.tokenizer, self.name, self.revision, self.precision = tokenizer, name, revision, precision
         self.context_length, self.end_ids = context_length, end_ids
-        self.token_text = functools.lru_cache(maxsize=65536)(lambda token: self.decode([token]))
+        self.token_text = functools.lru_cache(maxsize=65536)(self._text_inside)
+        self.control_tokens = _control_tokens(tokenizer)
 
     def encode_chat(self, prompt: str, system: str | None = None, prefill: str = "") -> list[int]:
         """Token ids of the request; see models.chat. Raises ModelError when it leaves no room for a reply."""
@@ -69,6 +72,17 @@ class LanguageModel:
         """The text of these tokens, control tokens left out."""
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
+
+    def _text_inside(self, token: int) -> str:
+        """The text of a token inside a reply: tokenizers drop the blank before the first word of what they decode."""
+        before = self._before
+        whole, first = self.decode([*before, token]), self.decode(before)
+        return whole[len(first) :] if first and whole.startswith(first) else self.decode([token])
+
+    @functools.cached_property
+    def _before(self) -> list[int]:
+        """A word for a token to stand behind."""
+        return self.encode_text("a")[-1:]
 
     def prefill(self, ids: Sequence[int]) -> tuple[Output, Any]:
         """Read the prompt at once: the output at its last token (B = 1) and the cache."""
@@ -124,6 +138,12 @@ class LanguageModel:
     def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
         """States [T, H] and logits [T, V] of one pass: those of `features` and `score`."""
         raise NotImplementedError
+
+
+def _control_tokens(tokenizer: Any) -> dict[int, str]:
+    """The tokens that stand for no text, as the tokenizer spells them."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return {token: str(entry.content) for token, entry in added.items() if entry.special}
 
 
 def end_ids_of(generation_config: Any, tokenizer: Any) -> frozenset[int]:

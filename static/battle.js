@@ -40,7 +40,9 @@ function apply(message) {
   lanes.hidden = !message.text;
   if (!message.text) return;
   texts.forEach((node, i) => {
-    if (node.textContent !== message.text[i]) node.textContent = message.text[i];
+    if (node.textContent === message.text[i]) return;
+    node.replaceChildren();
+    appendText(node, message.text[i]);
   });
   root.classList.toggle("pg-running", !message.done);
   live.textContent = message.done ? "Both replies finished. Vote with the keys 1 to 4." : "";

@@ -17,7 +17,7 @@ let opening = 0;
 let closing = 0;
 
 const percent = (p) => (p >= 0.9995 ? "100 %" : p >= 0.1 ? `${(100 * p).toFixed(1)} %` : p >= 0.0001 ? `${(100 * p).toFixed(2)} %` : p > 0 ? "< 0.01 %" : "0");
-const visible = (text) => (text === "" ? "part of a character" : text.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/ /g, "␣"));
+const visible = (text) => (text === "" ? "part of a character" : spelled(text).replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/ /g, "␣"));
 
 function fact(name, value, note) {
   const row = make("div");
@@ -45,7 +45,7 @@ function fillCard(lane, position, details) {
   const token = lane.tokens[position];
   card.replaceChildren();
   const header = make("header");
-  header.append(make("strong", "", visible(token[0])), make("span", "", `${lane.label} · token ${position + 1}`), close);
+  header.append(make("strong", "", details?.name ?? visible(token[0])), make("span", "", `${lane.label} · token ${position + 1}`), close);
   const facts = make("dl", "pg-facts");
   facts.append(
     fact("temperature", short(token[1])),
@@ -61,7 +61,7 @@ function fillCard(lane, position, details) {
     return;
   }
   if (details.grid) card.append(make("h4", "", "The policy’s choice of temperature"), gridChart(details.grid));
-  card.append(make("h4", "", "Next-token candidates"), candidates(details.alternatives));
+  card.append(make("h4", "", "Next-token candidates"), candidates(details.alternatives, details.names));
   if (details.cut) card.append(make("p", "pg-cut", `Cut before the draw: at least ${percent(details.cut)} of the mass at T = 1.`));
 }
 
@@ -80,11 +80,11 @@ function gridChart(rows) {
   return chart;
 }
 
-function candidates(rows) {
+function candidates(rows, names) {
   const list = make("div", "pg-candidates");
   list.append(make("small", "", ""), make("small", "", "at T = 1"), make("small", "", "as drawn"));
-  for (const [text, before, after, drawn] of rows) {
-    const name = make("span", drawn ? "pg-piece pg-drawn" : "pg-piece", visible(text));
+  for (const [i, [text, before, after, drawn]] of rows.entries()) {
+    const name = make("span", drawn ? "pg-piece pg-drawn" : "pg-piece", names[i] ?? visible(text));
     const left = make("span", "pg-prob", percent(before));
     const right = make("span", "pg-prob", after === null ? "cut" : percent(after));
     left.prepend(barRow("pg-before", before));

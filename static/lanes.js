@@ -23,7 +23,11 @@ function makeLane(head, index) {
   text.dir = "auto";
   text.setAttribute("role", "group");
   text.setAttribute("aria-label", `${label}: tokens; the arrow keys move between them, Enter opens a card`);
-  if (head.prefill) text.append(make("span", "pg-prefill", head.prefill));
+  if (head.prefill) {
+    const given = make("bdi", "pg-prefill");
+    appendText(given, head.prefill);
+    text.append(given);
+  }
   const caret = make("span", "pg-caret");
   caret.setAttribute("aria-hidden", "true");
   const waits = make("span", "pg-waits", head.waits);
@@ -46,13 +50,9 @@ const laneOf = (span) => state.lanes[Number(span.closest(".pg-lane").dataset.lan
 
 function fillText(span, text) {
   if (text === "") span.classList.add("pg-void");
-  if (!text.includes("\n")) {
-    span.textContent = text;
-    return;
-  }
   text.split("\n").forEach((part, i) => {
     if (i) span.append(make("i", "pg-newline"), "\n");
-    span.append(part);
+    if (part) appendText(span, part);
   });
 }
 

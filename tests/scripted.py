@@ -139,6 +139,7 @@ class ScriptedParts:
             precision_reason="Measured at start: as fast as the others.",
             device="cpu",
             end_ids=frozenset({END}),
+            control_tokens={},
         )
     )
     catalogue: Catalogue = field(

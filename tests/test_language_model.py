@@ -14,6 +14,7 @@ from models.language_model import LanguageModel
 from models.loading import load_language_model
 from models.transformers_model import STEP_ROWS
 from playground.config import Settings
+from tests.sentencepiece_like import speller
 
 
 def refusal(model: str, **options: str) -> str:
@@ -139,3 +140,27 @@ def test_a_folder_of_weights_is_named_after_every_byte(tmp_path: Path) -> None:
         names.append(loading._folder_revision(tmp_path))
     assert len(set(names)) == 4
     assert all(name.startswith("sha256-") for name in names)
+
+
+def test_the_text_of_a_token_is_what_it_has_inside_a_reply() -> None:
+    """SentencePiece tokenizers drop the first blank of what they decode."""
+    spelling = speller()
+    pieces = spelling.tokenizer.convert_ids_to_tokens(list(range(len(spelling.tokenizer))))
+    begun = [token for token, piece in enumerate(pieces) if piece.startswith("▁")]
+    assert len(begun) > 100
+    for token in begun:
+        assert spelling.token_text(token) == pieces[token].replace("▁", " ")
+    assert spelling.token_text(len(pieces) - 1) == "\ufffd"
+    assert [spelling.token_text(token) for token in range(3)] == ["", "", ""]
+
+
+def test_a_tokenizer_that_drops_no_blank_gives_a_token_the_text_it_has_alone(embedded_model: LanguageModel) -> None:
+    for token in range(0, embedded_model.vocab_size, 97):
+        assert embedded_model.token_text(token) == embedded_model.decode([token])
+
+
+def test_tokens_that_stand_for_no_text_are_known_by_their_spelling(embedded_model: LanguageModel) -> None:
+    assert speller().control_tokens == {0: "<unk>", 1: "<s>", 2: "</s>"}
+    known = embedded_model.control_tokens
+    assert embedded_model.end_ids <= set(known)
+    assert all(embedded_model.token_text(token) == "" for token in known)

@@ -165,3 +165,14 @@ def test_temperature_is_neutral_at_the_usual_fixed_choice() -> None:
     middle = scale.light[len(scale.light) // 2]
     channels = [int(middle[i : i + 2], 16) for i in (1, 3, 5)]
     assert max(channels) - min(channels) <= 8
+
+
+def test_tokens_that_stand_for_no_text_are_called_by_their_names() -> None:
+    one = replace(step(0, ""), token_id=9, alternatives=(Alternative(7, "", 0.5, 0.5), Alternative(8, " a", 0.3, 0.3)))
+    names = {7: "end of reply", 9: "<unk>"}
+    card = inspection(one, header(REQUEST, "fixed", lane=1), names)
+    assert card["name"] == "<unk>"
+    assert card["names"] == ["end of reply", None, "<unk>"]
+    assert len(card["names"]) == len(card["alternatives"])
+    unnamed = inspection(one, header(REQUEST, "fixed", lane=1))
+    assert (unnamed["name"], set(unnamed["names"])) == (None, {None})

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from models.language_model import LanguageModel
-from playground.decoding.text import REPLACEMENT, TextPieces
+from playground.decoding.text import LONGEST_CHARACTER, REPLACEMENT, TextPieces
+from tests.sentencepiece_like import speller
 from tests.tiny_lm import TinyLM
 
 TEXTS = (
@@ -29,6 +30,22 @@ def pieces_of(decode: Callable[[Sequence[int]], str], ids: Sequence[int], contex
     return [*(pieces.push(i) for i in ids), pieces.flush()]
 
 
+def shares_of(decode: Callable[[Sequence[int]], str], ids: Sequence[int]) -> list[str]:
+    """The share of every token in the text of the whole."""
+    pieces, shares = TextPieces(decode), [""] * len(ids)
+    for place, token in enumerate(ids):
+        text = pieces.push(token)
+        assert "".join(pieces.shares) == text
+        shares[: place + 1] = added(shares[: place + 1], pieces.shares)
+    pieces.flush()
+    return added(shares, pieces.shares)
+
+
+def added(texts: list[str], shares: Sequence[str]) -> list[str]:
+    padded = [*[""] * (len(texts) - len(shares)), *shares]
+    return [a + b for a, b in zip(texts, padded, strict=True)]
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_bytes_join_to_the_text_character_by_character(tiny: TinyLM, text: str) -> None:
     *pieces, held = pieces_of(tiny.decode, list(text.encode()))
@@ -46,7 +63,7 @@ def test_any_bytes_join_to_the_decoded_whole(tiny: TinyLM) -> None:
             ids = ids[: -draw.randrange(1, 4)]
         *pieces, held = pieces_of(tiny.decode, ids)
         assert "".join(pieces) + held == tiny.decode(ids)
-        assert not any(piece.endswith(REPLACEMENT) for piece in pieces)
+        assert "".join(shares_of(tiny.decode, ids)) == tiny.decode(ids)
 
 
 def test_a_reply_cut_inside_a_character_shows_it_only_at_the_end(tiny: TinyLM) -> None:
@@ -89,21 +106,75 @@ def test_a_blank_that_the_tokenizer_drops_at_a_beginning_is_kept_inside_a_reply(
     assert pieces_of(decode, [2, 3], context=[0, 1]) == [" a", " time", ""]
 
 
-def test_a_remembered_text_of_a_token_saves_every_second_decode(tiny: TinyLM) -> None:
-    decoded: list[list[int]] = []
+def test_a_decode_looks_at_a_few_tokens_however_long_the_reply_is(tiny: TinyLM) -> None:
+    decoded: list[int] = []
 
     def decode(ids: Sequence[int]) -> str:
-        decoded.append(list(ids))
+        decoded.append(len(ids))
         return tiny.decode(ids)
 
-    ids = list("naïve 東京 🙂!".encode())
-    remembering = TextPieces(decode, text_of=tiny.token_text)
-    assert [remembering.push(i) for i in ids] == pieces_of(tiny.decode, ids)[:-1]
-    characters = sum(len(piece) > 0 for piece in pieces_of(tiny.decode, ids))
-    wide = sum(1 for c in "naïve 東京 🙂!" if len(c.encode()) > 1)
-    assert len(decoded) == len(ids) + wide  # one a token, and one more where a character had several
-    assert characters > 2 * wide
-    assert max(map(len, decoded)) <= 8
+    for text in ("plain words. " * 30, "naïve 東京 🙂! " * 30):
+        ids = list(text.encode())
+        decoded.clear()
+        assert "".join(pieces_of(decode, ids)) == text
+        assert max(decoded) <= 16
+        assert len(decoded) <= 2.5 * len(ids)
+
+
+def test_forty_stray_bytes_are_forty_marks_of_forty_tokens_and_none_waits_for_the_end(tiny: TinyLM) -> None:
+    for byte in (0x80, 0xBF, 0xC3, 0xE2, 0xF0, 0xFF):
+        ids = [*b"ab", *[byte] * 40, *b"c"]
+        pieces = TextPieces(tiny.decode)
+        assert [pieces.push(token) for token in ids[:2]] == ["a", "b"]
+        seen = ""
+        for count, token in enumerate(ids[2:], start=1):
+            seen += pieces.push(token)
+            assert len(seen) >= min(count, 40) - LONGEST_CHARACTER, (hex(byte), count)
+        assert seen == REPLACEMENT * 40 + "c"
+        assert shares_of(tiny.decode, ids) == ["a", "b", *[REPLACEMENT] * 40, "c"]
+        assert shares_of(tiny.decode, ids[:-1]) == ["a", "b", *[REPLACEMENT] * 40]
+
+
+def test_a_stray_beginning_belongs_to_the_token_that_began_it(tiny: TinyLM) -> None:
+    assert shares_of(tiny.decode, [0xE2, 0x98, *b"x"]) == [REPLACEMENT, "", "x"]
+    assert shares_of(tiny.decode, [0xE2, 0x98, 0x80, 0xE2, *b"x"]) == ["", "", "☀", REPLACEMENT, "x"]
+    assert shares_of(tiny.decode, [0xF0, 0x9F, 0x98]) == [REPLACEMENT, "", ""]
+
+
+@pytest.fixture(scope="module")
+def sentences() -> LanguageModel:
+    return speller()
+
+
+@pytest.mark.parametrize("text", [*TEXTS[:3], "Once upon a time ☀ there was  a lamp.\n It was lit."])
+def test_pieces_of_a_sentencepiece_tokenizer_join_to_the_decoded_whole(sentences: LanguageModel, text: str) -> None:
+    ids = sentences.encode_text(text)
+    assert any(token >= sentences.tokenizer.vocab_size - 256 for token in ids) or text == TEXTS[0]
+    assert "".join(pieces_of(sentences.decode, ids)) == sentences.decode(ids) == text
+    assert "".join(shares_of(sentences.decode, ids)) == text
+
+
+def test_stray_bytes_of_a_sentencepiece_tokenizer_are_their_tokens_and_spoil_no_character(
+    sentences: LanguageModel,
+) -> None:
+    def byte(value: int) -> int:
+        return int(sentences.tokenizer.convert_tokens_to_ids(f"<0x{value:02X}>"))
+
+    word, sun = sentences.encode_text("the")[-1:], [byte(value) for value in "☀".encode()]
+    for value in (0x80, 0xE2, 0xFF):
+        ids = [*word, *sun, *[byte(value)] * 40, *word]
+        shares = shares_of(sentences.decode, ids)
+        assert shares[1:4] == ["", "", "☀"]
+        assert shares[4:44] == [REPLACEMENT] * 40
+        assert "".join(pieces_of(sentences.decode, ids)) == "".join(shares)
+
+
+def test_a_token_without_a_text_takes_no_blank_from_the_next(sentences: LanguageModel) -> None:
+    unknown, (a, b) = 0, (sentences.encode_text(text)[0] for text in ("the", "story"))
+    assert pieces_of(sentences.decode, [a, unknown, b])[2].startswith(" ")
+    for ids in ([a, unknown, b], [unknown, a, unknown, unknown, b], [*[unknown] * 30, a, b]):
+        assert "".join(pieces_of(sentences.decode, ids)) == sentences.decode(ids)
+        assert " " in sentences.decode(ids)
 
 
 def test_a_copy_goes_its_own_way(tiny: TinyLM) -> None:

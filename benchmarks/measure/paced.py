@@ -77,6 +77,7 @@ class Paced:
             precision_reason="",
             device="cpu",
             end_ids=frozenset({0}),
+            control_tokens={},
         )
     )
 

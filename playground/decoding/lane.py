@@ -33,18 +33,27 @@ class Lane:
     seconds: float = 0.0
 
     def emit(self, step: TokenStep) -> LaneStep:
-        """Complete the step's text, keep it, and note whether the lane ends here."""
+        """Complete the step's text, keep it, and note whether the lane ends here.
+
+        What streams with a step is all that became certain with it; what is kept of it is its own share.
+        """
         if step.token_id in self.end_ids:
-            self._give_back(self.pieces.flush())
+            self.pieces.flush()
+            self._share(self.pieces.shares)
+            self.steps.append(step)
             self.stop = "end"
         else:
+            self.steps.append(step.with_text(""))
             text = self.pieces.push(step.token_id)
+            self._share(self.pieces.shares)
             if self.stops and self._stopped(text):
                 self.stop = "stop_string"
-            elif len(self.steps) + 1 >= self.length:
+            elif len(self.steps) >= self.length:
                 self.stop = "length"
-            step = step.with_text(text + self.pieces.flush() if self.stop else text)
-        self.steps.append(step)
+            if self.stop:
+                text += self.pieces.flush()
+                self._share(self.pieces.shares)
+            step = self.steps[-1] if self.steps[-1].text == text else step.with_text(text)
         self.seconds = time.perf_counter() - self.began
         return LaneStep(self.index, step, self.stop)
 
@@ -53,10 +62,11 @@ class Lane:
         self.tail = (self.tail + text)[-sum(map(len, self.stops)) - len(text) :]
         return any(stop in self.tail for stop in self.stops)
 
-    def _give_back(self, held: str) -> None:
-        """A reply that ends inside a character: what was held back belongs to the token that began it."""
-        if held and self.steps:
-            self.steps[-1] = self.steps[-1].with_text(self.steps[-1].text + held)
+    def _share(self, shares: Sequence[str]) -> None:
+        """Gives the last steps what became certain of their texts, the last one's share last."""
+        for back, text in enumerate(reversed(shares), start=1):
+            if text:
+                self.steps[-back] = self.steps[-back].with_text(self.steps[-back].text + text)
 
     def finished(self, prefill_seconds: float) -> Trace:
         """The lane's trace. Timings are of the whole batch: lanes that run together share the clock."""

@@ -95,7 +95,7 @@ class Session:
         """The incremental decoder of one reply."""
         prefill = self.request.prefill
         context = self.model.encode_text(prefill) if prefill else []
-        return TextPieces(self.model.decode, context, self.model.token_text)
+        return TextPieces(self.model.decode, context)
 
     def lane(self, index: int, row: Row) -> Lane:
         header = Trace(

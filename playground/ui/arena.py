@@ -21,7 +21,7 @@ from playground.parts import Parts
 from playground.records import Battle, Outcome
 from playground.ui import arms, notice
 from playground.ui.components import board, component
-from playground.ui.decode import grow, head, read_request
+from playground.ui.decode import grow, head, read_request, token_names
 from playground.ui.kept import Kept
 from playground.ui.places import Places
 from playground.ui.prompt_box import family_of, prompt_box
@@ -114,6 +114,7 @@ class Arena:
         run.start(
             traces,
             [head(self.parts, t.policy, request.prefill, name) for t, name in zip(traces, ("A", "B"), strict=True)],
+            token_names(self.parts),
         )
         run.finish(traces)
         return snapshot(self.runs.add(run), seq=1)
@@ -160,7 +161,7 @@ def build(
         with box.actions:
             start = gr.Button("Battle", variant="primary", elem_id="battle")
         with gr.Column(visible=False) as blind_part:
-            shown = component("battle", None, elem_id="arena-battle")
+            shown = component("battle", None, before=("controls",), elem_id="arena-battle")
         with gr.Row(visible=False, elem_classes="pg-votes", elem_id="arena-votes") as row:
             buttons = [gr.Button(label, interactive=False, elem_id=f"arena-{c}", min_width=90) for c, label in CHOICES]
         said = gr.Markdown("", elem_id="arena-said", elem_classes="pg-said")

@@ -62,7 +62,7 @@ def board(runs: Runs, elem_id: str, empty: str, stop: str = "") -> gr.HTML:
         "board",
         None,
         (resync, inspect),
-        before=("overlay", "places", "card", "lanes"),
+        before=("controls", "overlay", "places", "card", "lanes"),
         elem_id=elem_id,
         scales=listed,
         empty=empty,

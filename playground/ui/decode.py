@@ -52,7 +52,8 @@ def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
         with closing(parts.stream(run.request, specs)) as events:  # type: ignore[type-var]
             for event in events:
                 if isinstance(event, Started):
-                    run.start(event.traces, [head(parts, spec, run.request.prefill) for spec in specs])
+                    heads = [head(parts, spec, run.request.prefill) for spec in specs]
+                    run.start(event.traces, heads, token_names(parts))
                 elif isinstance(event, Finished):
                     run.finish(event.traces)
                 elif isinstance(event, Waiting):
@@ -73,3 +74,9 @@ def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
 def head(parts: Parts, text: str, prefill: str, label: str | None = None) -> Heading:
     """The heading of the lane with this spec."""
     return Heading(parts.catalogue.parse(text), prefill, label)
+
+
+def token_names(parts: Parts) -> dict[int, str]:
+    """What the tokens are called that stand for no text: those that end a reply, and the others as the tokenizer spells them."""
+    model = parts.language_model
+    return {**model.control_tokens, **dict.fromkeys(model.end_ids, "end of reply")}

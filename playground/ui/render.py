@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from playground.analysis.measures import repeated_ngram_share
@@ -27,23 +28,28 @@ def wire_token(step: TokenStep, channels: Sequence[str] = ()) -> list[str | floa
     return [step.text, step.temperature, step.entropy, _finite(step.logprob), *own]
 
 
-def inspection(step: TokenStep, trace: Trace) -> dict[str, Any]:
+def inspection(step: TokenStep, trace: Trace, names: Mapping[int, str] = MappingProxyType({})) -> dict[str, Any]:
     """Everything the card of one token shows beyond its wire tuple; probabilities, not logarithms.
 
     `grid` pairs each temperature the policy could choose with its probability, or is None where there is no grid.
     `alternatives` are (text, probability at T = 1, probability as drawn, whether it is the drawn token), best first; the
     drawn token is added where it is not among them. The probability as drawn is None for a token that a mask or filter
-    removed, and `cut` is what the removed ones among them had at T = 1.
+    removed, and `cut` is what the removed ones among them had at T = 1. Tokens that stand for no text are called by their
+    `names` (by id): `name` is the drawn token's, `names` are the alternatives', None for all others.
     """
+    called = [names.get(other.id) for other in step.alternatives]
     rows: list[tuple[str, float, float | None, bool]] = [
         (other.text, other.prob, None if _removed(other, step) else other.prob_after, other.id == step.token_id)
         for other in step.alternatives
     ]
     if not any(drawn for *_, drawn in rows):
         rows.append((step.text, math.exp(step.logprob), math.exp(step.logprob_drawn), True))
+        called.append(names.get(step.token_id))
     return {
         "position": step.position,
         "id": step.token_id,
+        "name": names.get(step.token_id),
+        "names": called,
         "prob": math.exp(step.logprob),
         "prob_drawn": math.exp(step.logprob_drawn),
         "entropy_after": step.entropy_after,

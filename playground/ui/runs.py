@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from playground.decoding.trace import LaneStep, Request, Stop, TokenStep, Trace
@@ -33,13 +33,14 @@ class Run:
         self.seconds: float | None = None
         self.ahead: int | None = None  # how many begin before this one, while it waits
         self._headers: tuple[Trace, ...] = ()
+        self._names: Mapping[int, str] = {}
         self._growing = [Growing() for _ in range(lanes)]
         self._traces: tuple[Trace, ...] | None = None
         self._lock = threading.Lock()
 
-    def start(self, traces: Sequence[Trace], heads: Sequence[Heading]) -> None:
-        """Keep the lanes' headers: the traces, complete but for their steps."""
-        self._headers, self.heads = tuple(traces), tuple(heads)
+    def start(self, traces: Sequence[Trace], heads: Sequence[Heading], names: Mapping[int, str] | None = None) -> None:
+        """Keep the lanes' headers: the traces, complete but for their steps; and how tokens without a text are called."""
+        self._headers, self.heads, self._names = tuple(traces), tuple(heads), names or {}
 
     def append(self, steps: Sequence[LaneStep]) -> None:
         """Add streamed steps, any number of any lane; after `finish` or `cancel` they are ignored."""
@@ -113,7 +114,7 @@ class Run:
         length = self.lengths()[lane] if 0 <= lane < len(self._headers) else 0
         if not 0 <= position < length:
             raise PlaygroundError(f"Lane {lane + 1} has {length} tokens; there is none at position {position}.")
-        return inspection(self._growing[lane].steps[position], self._headers[lane])
+        return inspection(self._growing[lane].steps[position], self._headers[lane], self._names)
 
     def weight(self) -> int:
         """Tokens held, for the registry's bound."""
