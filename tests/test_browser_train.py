@@ -13,6 +13,7 @@ from playwright.sync_api import Page
 from playground.config import Settings
 from playground.ui import operators, training_handlers
 from tests.serving import served
+from tests.test_shelf import put
 from tests.voted import add_votes, tiny_parts
 
 pytestmark = [
@@ -79,6 +80,35 @@ def test_who_may_not_train_sees_one_sentence_and_no_controls(
     with served(parts) as server:  # type: ignore[arg-type]
         page.goto(server.url)
         page.get_by_role("tab", name="Train").click()
-        page.get_by_text(operators.ELSEWHERE).wait_for()
+        page.get_by_text(operators.ELSEWHERE.replace("`", "")).wait_for()
         assert not page.locator("#train-start").is_visible()
         assert not page.locator("#train-ground").is_visible()
+
+
+@pytest.mark.parametrize("refused", ["../x", "taken"])
+def test_a_refusal_stays_until_the_next_act_and_a_tick_sends_only_what_is_new(
+    page: Page, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    monkeypatch.setattr(training_handlers, "COMMAND", CHILD)
+    parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
+    add_votes(parts, 4)
+    put(settings.trained_heads, "taken", base=parts.shelf.base)
+    parts.shelf.refresh()
+    sentence = page.locator("#train-denied").get_by_text("Name must have" if refused == "../x" else "There is a head")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("queue/join?") else None)
+    with served(parts) as server:  # type: ignore[arg-type]
+        page.goto(server.operator_link)
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_text("4 of 4 votes can train this").wait_for()
+        page.fill("#train-name input, #train-name textarea", refused)
+        page.click("#train-start")
+        sentence.wait_for()
+        page.wait_for_timeout(3500)
+        assert sentence.is_visible(), "three ticks later"
+        assert page.get_by_text("4 of 4 votes can train this").is_visible(), "the counts stay beside it"
+        quiet = len(asked)
+        page.wait_for_timeout(2500)
+        assert len(asked) == quiet, "where nothing runs, nothing is asked every second"
+        page.click("#train-count")
+        sentence.wait_for(state="hidden")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from playground.ui.train import charts_of
 from playground.ui.training_charts import drawn_chart, ratio
 from playground.ui.training_handlers import Train, parent_spec
 from playground.ui.training_view import made, view
+from playground.ui.wire import encoded
 from tests.serving import cookie_of, served
 from tests.test_shelf import put
 from tests.voted import add_votes, tiny_parts
@@ -299,3 +301,14 @@ def test_private_events_called_by_a_stranger_start_and_show_nothing(
         cookie = cookie_of(server.page.operators)
         server.event(server.function("begin_count"), TRAIN_EVENTS["begin_count"], "here", Cookie=cookie)
         assert begun == [1], "the same call by the operator is heard"
+
+
+def test_what_a_tick_compares_is_what_the_browser_holds(tab: Train) -> None:
+    """A value that has been JSON comes back with lists for tuples: both must be the same text, or all is sent every second."""
+    add_votes(tab.parts, 2)
+    tab.count(["votes"], False, HERE)
+    assert tab.jobs.latest
+    tab.jobs.latest.wait(120)
+    record = tab.seen().record(1)
+    assert record["rows"]
+    assert json.loads(encoded(record)) == record

@@ -86,6 +86,7 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
                 elem_id="train-loss",
             )  # fmt: skip
         said = gr.Markdown("", elem_id="train-said", elem_classes="pg-said")
+        denied = gr.Markdown("", elem_id="train-denied", elem_classes="pg-said pg-refused")  # stays until the next act
         with gr.Row(elem_classes="pg-actions", equal_height=True):
             start = gr.Button("Train", variant="primary", elem_id="train-start", scale=2, min_width=120)
             stop = gr.Button("Stop", elem_id="train-stop", min_width=80, interactive=False)
@@ -124,12 +125,12 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
         return [gr.update(visible=bool(names)), gr.update(choices=names, value=picked), sentence, text, *buttons]
 
     def now(sources: Any, unblind: Any, level: str, loss: str, before: Any, again: bool) -> list[Any]:
-        """What the moving part shows; only what differs from what the browser has, unless `again`."""
+        """What the moving part shows; nothing where the browser has it already, unless `again`."""
         seen, known = tab.seen(), {} if again else decoded(before)
         running = seen.state == "running"
         record = seen.record(tab.jobs.started)
-        if record == known:
-            return [gr.skip()] * len(moving)
+        if not again and encoded(record) == before:
+            return [*[gr.skip()] * (len(moving) - 1), gr.skip() if running else gr.Timer(active=False)]
         sentence = usable(seen.data, level, loss) if same_data(seen, tab, sources, unblind) else ""
         at = str((tab.jobs.latest.plan if tab.jobs.latest else {}).get("level", level))
         fresh = again or any(record[key] != known.get(key) for key in ("job", "drawn", "state", "lead"))
@@ -186,17 +187,17 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
             *heads_now(),
         ]
 
-    def asked(sources: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> Any:
+    def asked(sources: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> list[Any]:
         if operators.refusal(visitor):
-            return gr.skip()
+            return [gr.skip()] * 2
         seen = tab.seen()
-        return usable(seen.data, level, loss) if same_data(seen, tab, sources, unblind) else ""
+        return [usable(seen.data, level, loss) if same_data(seen, tab, sources, unblind) else "", ""]
 
     def levelled(sources: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> list[Any]:
         if operators.refusal(visitor):
-            return [gr.skip(), gr.skip()]
+            return [gr.skip()] * 3
         listed = tab.starts(level) if level in LEVELS else [UNIFORM]
-        return [asked(sources, unblind, level, loss, visitor), gr.update(choices=listed, value=listed[0][1])]
+        return [*asked(sources, unblind, level, loss, visitor), gr.update(choices=listed, value=listed[0][1])]
 
     def look(name: Any, visitor: gr.Request) -> list[Any]:
         return [gr.skip()] * len(about) if operators.refusal(visitor) else heads_now(name)
@@ -222,13 +223,13 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
     everything = [refused, ground, sources, *moving, *about]
     tab_item.select(entered, chosen, everything, **private)
     timer.tick(tick, [*chosen, state, head], [*moving, *about], **in_turn)
-    count.click(begin_count, [sources, unblind], [said, timer], **private)
-    start.click(begin, [*chosen, begins, name, seed], [said, timer], **private)
-    stop.click(end, None, [said, timer], **private)
+    count.click(begin_count, [sources, unblind], [denied, timer], **private)
+    start.click(begin, [*chosen, begins, name, seed], [denied, timer], **private)
+    stop.click(end, None, [denied, timer], **private)
     for control in (sources.input, unblind.input):
-        control(begin_count, [sources, unblind], [said, timer], **private)
-    loss.input(asked, chosen, said, **in_turn)
-    level.input(levelled, chosen, [said, begins], **in_turn)
+        control(begin_count, [sources, unblind], [denied, timer], **private)
+    loss.input(asked, chosen, [said, denied], **in_turn)
+    level.input(levelled, chosen, [said, denied, begins], **in_turn)
     head.input(look, head, about, **private)
     beside.click(compare, head, [lanes, tabs, head_said], **private)
     promote.click(moved_by(tab.promote), head, about, **private)

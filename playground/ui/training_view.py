@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,10 +131,10 @@ def reasons(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{IN_WORDS.get(reason, reason)} ({count})" for reason, count in counts.items() if count)
 
 
-def table(data: Mapping[str, Any]) -> list[Sequence[str]]:
+def table(data: Mapping[str, Any]) -> list[list[str]]:
     """One row a level and loss: level, loss, usable votes, prompts, left out."""
     return [
-        (level, loss, str(found["votes"]), str(found["prompts"]), reasons(found["dropped"]) or "none")
+        [level, loss, str(found["votes"]), str(found["prompts"]), reasons(found["dropped"]) or "none"]
         for level, losses in data["usable"].items()
         for loss, found in losses.items()
     ]
