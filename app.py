@@ -15,7 +15,7 @@ if importlib.util.find_spec("spaces"):  # ZeroGPU wants to be imported before to
 from models.errors import ModelError
 from playground.config import OneSentenceParser, Settings, add_common_flags, settings_from
 from playground.errors import PlaygroundError
-from playground.parts import load_parts
+from playground.parts import load_parts, open_store
 from playground.ui import page
 from playground.ui.operators import on_a_space
 
@@ -53,8 +53,8 @@ def _refused(sentence: object) -> int:
 
 try:
     chosen = settings()
-    parts = load_parts(chosen, visitors=True)
-    _ = parts.store  # a database that cannot be used is said before the page opens
+    votes = open_store(chosen)  # a database that cannot be used is said before the model is loaded
+    parts = load_parts(chosen, visitors=True, store=votes)
     demo = page.build(parts)
 except (PlaygroundError, ModelError) as error:
     sys.exit(_refused(error))

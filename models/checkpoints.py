@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
+from models import strict_json
 from models.adaptive_decoder import AdaptiveDecoder, Head
 from models.errors import ModelError
-from models.files import replace_file
+from models.files import read_file, replace_file
 from models.kinds import build
 from models.meta import FORMAT, Base, Meta
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,62}")
+WEIGHTS_MOST, TEXT_MOST = 2**30, 2**23  # bytes; those that ship have some ten and a tenth of a million
 OTHER_FORMATS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", "")
 
 
@@ -46,9 +49,10 @@ class Checkpoint:
 
     @property
     def card(self) -> str:
-        """The text of the card, or an empty string where there is none."""
-        path = self.folder / f"{self.name}.md"
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        """The text of the card; empty where it has been taken away since the head was read."""
+        with suppress(OSError):
+            return read_file(self.folder / f"{self.name}.md", TEXT_MOST).decode("utf-8", "replace")
+        return ""
 
     def refusal(self, base: Base) -> str | None:
         """Why this head cannot be used with the model `base`, or None if it can."""
@@ -150,24 +154,51 @@ def default_for(kind: str, usable: Sequence[Checkpoint]) -> Checkpoint | None:
 
 
 def read(folder: Path, name: str) -> Checkpoint:
-    """Meta and hash of one head. Raises ModelError where the files are missing, unreadable or do not belong together."""
+    """Meta and hash of one head.
+
+    Raises ModelError where a file is missing, unreadable or no such file, where they do not belong together, and for
+    whatever would fail when the head is used.
+    """
     _check_name(name)
-    weights = _weights(folder, name)
-    path = folder / f"{name}.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        meta = Meta.from_record(record)
-        expected = record["weights_sha256"]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"Checkpoint {name!r} needs its description {name}.json in the format {FORMAT!r}; save it again with `train`."
-        ) from error
+    weights, tensors = _weights(folder, name)
+    meta, expected = _description(folder, name)
     digest = hashlib.sha256(weights).hexdigest()
     if digest != expected:
         raise ModelError(
             f"Checkpoint {name!r} is not the one that {name}.json describes; copy its files together again."
         )
+    _check_tensors(name, tensors, meta)
+    try:
+        read_file(folder / f"{name}.md", TEXT_MOST).decode("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise ModelError(
+            f"Checkpoint {name!r} needs its card {name}.md, a text in UTF-8; copy its files together again."
+        ) from error
     return Checkpoint(name, folder, meta, digest)
+
+
+def stamps(folders: Sequence[Path], name: str | None = None) -> tuple[tuple[str, int, int, int], ...]:
+    """What changes whenever a file in these folders does: of the head called `name`, or of all."""
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            for entry in os.scandir(folder):
+                if name is None or entry.name.startswith(f"{name}."):
+                    with suppress(OSError):
+                        status = entry.stat()
+                        found.append((entry.path, status.st_mtime_ns, status.st_size, status.st_ino))
+    return tuple(sorted(found))
+
+
+def _description(folder: Path, name: str) -> tuple[Meta, str]:
+    """What NAME.json says, and the hash of the weights that it is about."""
+    try:
+        record = strict_json.loads(read_file(folder / f"{name}.json", TEXT_MOST).decode("utf-8"))
+        return Meta.from_record(record), record["weights_sha256"]
+    except Exception as error:  # a file from anywhere: there is no list of what may be wrong with it
+        raise ModelError(
+            f"Checkpoint {name!r} needs its description {name}.json in the format {FORMAT!r}; save it again with `train`."
+        ) from error
 
 
 def load_head(checkpoint: Checkpoint) -> Head:
@@ -183,10 +214,9 @@ def load(checkpoint: Checkpoint) -> nn.Module:
     Raises ModelError for wrong shapes, NaN weights or a file that changed since it was read.
     """
     name, meta = checkpoint.name, checkpoint.meta
-    weights = _weights(checkpoint.folder, name)
+    weights, tensors = _weights(checkpoint.folder, name)
     if hashlib.sha256(weights).hexdigest() != checkpoint.sha256:
         raise ModelError(f"Checkpoint {name!r} changed on disk since it was listed; start the playground again.")
-    tensors = parse_safetensors(weights)
     _check_tensors(name, tensors, meta)
     module = _module(meta)
     module.load_state_dict(tensors)
@@ -204,37 +234,40 @@ def _check_name(name: str) -> None:
         )
 
 
-def _weights(folder: Path, name: str) -> bytes:
-    """The bytes of NAME.safetensors, known to parse as safetensors. Never opens anything else."""
+def _weights(folder: Path, name: str) -> tuple[bytes, dict[str, torch.Tensor]]:
+    """The bytes of NAME.safetensors and its tensors. Never opens anything else."""
     path = folder / f"{name}.safetensors"
     refusal = (
         f"Checkpoint {name!r} is not a safetensors file, the only format that is opened; save it again with `train`."
     )
-    if not path.is_file() and any((folder / f"{name}{suffix}").exists() for suffix in OTHER_FORMATS):
-        raise ModelError(refusal)
     try:
-        weights = path.read_bytes()
+        if not path.is_file() and any((folder / f"{name}{suffix}").exists() for suffix in OTHER_FORMATS):
+            raise ModelError(refusal)
+        weights = read_file(path, WEIGHTS_MOST)
     except OSError as error:
-        raise ModelError(
-            f"Checkpoint {name!r} could not be read ({error.strerror}): {path.name} in {folder}."
-        ) from error
+        raise ModelError(f"Checkpoint {name!r} could not be read ({error.strerror}): {path.name}.") from error
     try:
-        parse_safetensors(weights)
-    except (SafetensorError, ValueError, KeyError) as error:
+        return weights, parse_safetensors(weights)
+    except Exception as error:  # a file from anywhere: there is no list of what may be wrong with it
         raise ModelError(refusal) from error
-    return weights
 
 
 def _check_tensors(name: str, tensors: Mapping[str, torch.Tensor], meta: Meta) -> None:
-    with torch.device("meta"):
-        wanted = _module(meta).state_dict()
+    """Raises ModelError for weights that are not those of such a head, or that could not give it a number."""
+    try:
+        with torch.device("meta"):
+            wanted = _module(meta).state_dict()
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise ModelError(f"Checkpoint {name!r} is described with sizes that no head has; train it again.") from error
     shapes = {key: tuple(value.shape) for key, value in tensors.items()}
     expected = {key: tuple(value.shape) for key, value in wanted.items()}
     if shapes != expected:
         wrong = sorted(key for key in shapes.keys() | expected.keys() if shapes.get(key) != expected.get(key))
         raise ModelError(
-            f"Checkpoint {name!r} holds other tensors than its description says (first: {wrong[0]!r}, got "
-            f"{shapes.get(wrong[0])}, expected {expected.get(wrong[0])}); save it again with `train`."
+            f"Checkpoint {name!r} holds other tensors than its description says (first: {wrong[0]!r:.80}, got "
+            f"{shapes.get(wrong[0])!s:.80}, expected {expected.get(wrong[0])}); save it again with `train`."
         )
-    if not all(torch.isfinite(value).all() for value in tensors.values()):
+    if not all(value.is_floating_point() and torch.isfinite(value.float()).all() for value in tensors.values()):
         raise ModelError(f"Checkpoint {name!r} holds NaN or infinite weights; train it again.")
+    if "scale" in tensors and not (tensors["scale"].float() > 0).all():
+        raise ModelError(f"Checkpoint {name!r} divides by spreads of 0 or less; train it again.")

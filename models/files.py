@@ -1,9 +1,22 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and no larger than expected."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a regular file of at most `most` bytes. Raises OSError for a larger one and for what is no file:
+    reading a pipe or a device could wait, or go on, for ever."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if found.st_size > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes")
+    return path.read_bytes()
 
 
 def replace_file(path: Path, content: bytes) -> None:

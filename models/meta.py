@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 import torch
@@ -12,6 +13,10 @@ import torch
 from models.kinds import GRID_KINDS, KINDS
 
 FORMAT = "adaptive-decoder/1"
+TEXTS = ("loss", "data_sha256", "command", "commit", "torch")
+SHOWN = ("held_out_accuracy", "held_out_pairs")  # of the training's figures
+WIDTHLESS = ("tuned-lens",)  # kinds of one layer
+LONGEST = 4096  # characters of a model's name
 
 
 @dataclass(frozen=True)
@@ -60,24 +65,49 @@ class Meta:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Meta:
-        """Raises KeyError, TypeError or ValueError where `record` is not the meta of a head."""
-        if record["format"] != FORMAT or record["kind"] not in KINDS:
-            raise ValueError
+        """Raises ValueError, or what a value of another type raises, where `record` is not the meta of a head."""
+        _require(record["format"] == FORMAT and record["kind"] in KINDS)
         values = {key: value for key, value in record.items() if key not in ("format", "weights_sha256")}
-        base = Base(**values.pop("base"))
-        grid = tuple(float(t) for t in values.pop("grid"))
-        histogram = tuple(float(share) for share in values.pop("temperature_histogram"))
-        if (
-            bool(grid) != (record["kind"] in GRID_KINDS)
-            or list(grid) != sorted(set(grid))
-            or not all(0 <= t <= 10 for t in grid)
-            or len(histogram) != len(grid)
-        ):
-            raise ValueError
-        sizes = (base.hidden_size, base.vocab_size, values["width"])
-        if not all(isinstance(size, int) and 0 <= size < 2**24 for size in sizes) or 0 in sizes[:2]:
-            raise ValueError
-        settings = {str(key): float(value) for key, value in values.pop("settings", {}).items()}
-        if not all(math.isfinite(value) for value in settings.values()):
-            raise ValueError
+        base = _base(values.pop("base"))
+        grid, histogram = _numbers(values.pop("grid")), _numbers(values.pop("temperature_histogram"))
+        _require(bool(grid) == (record["kind"] in GRID_KINDS) and len(histogram) == len(grid))
+        _require(list(grid) == sorted(set(grid)) and all(0 <= t <= 10 for t in grid))
+        _require(not grid or (min(histogram) >= 0 and abs(sum(histogram) - 1) < 1e-3))
+        _require(_size(values["width"]) and (values["width"] > 0 or record["kind"] in WIDTHLESS))
+        settings = dict(zip(record.get("settings", {}), _numbers(values.pop("settings", {}).values()), strict=True))
+        _require(all(isinstance(values[name], str) for name in TEXTS if name in values))
+        _require(isinstance(values["parent"], str | NoneType))
+        _check_metrics(values["metrics"])
         return cls(base=base, grid=grid, temperature_histogram=histogram, settings=settings, **values)
+
+
+def _base(record: Mapping[str, Any]) -> Base:
+    base = Base(**record)
+    _require(all(isinstance(name, str) and len(name) <= LONGEST for name in (base.model, base.revision)))
+    _require(all(_size(size) and size > 0 for size in (base.hidden_size, base.vocab_size)))
+    return base
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    """What the policies and the page take from the figures must be numbers; the rest is only kept."""
+    training = metrics.get("training", {})
+    taken = [metrics.get("matched_entropy_temperature"), *(training.get(name) for name in SHOWN)]
+    _numbers(value for value in taken if value is not None)
+
+
+def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
+    """The values as floats; none of another type, NaN or infinite."""
+    found = tuple(values)
+    _require(all(isinstance(value, int | float) and not isinstance(value, bool) for value in found))
+    numbers = tuple(map(float, found))
+    _require(all(map(math.isfinite, numbers)))
+    return numbers
+
+
+def _size(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**24
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise ValueError

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models import checkpoints
@@ -48,6 +49,7 @@ class Parts:
     shelf: Shelf
     _decode: Decode
     visitors: bool = False  # whether many may stream at once
+    _opened: Store | None = None
 
     @property
     def catalogue(self) -> Catalogue:
@@ -72,9 +74,7 @@ class Parts:
     @functools.cached_property
     def store(self) -> Store:
         """The vote store of the settings. Raises PlaygroundError where it cannot be opened."""
-        from playground.feedback.store import Store
-
-        return Store.open(self.settings.sqlalchemy_url, self.settings.data_folder)
+        return self._opened or open_store(self.settings)
 
     def stream(self, request: Request, specs: Sequence[str], replicas: Sequence[int] | None = None) -> Iterator[Event]:
         """Decode in lockstep, one lane a spec: Started, then a tuple of LaneSteps per step, then Finished.
@@ -97,13 +97,15 @@ class Parts:
         raise AssertionError("a stream ends with Finished")
 
 
-def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> Parts:
+def load_parts(settings: Settings | None = None, *, visitors: bool = False, store: Store | None = None) -> Parts:
     """Everything the settings ask for. Raises ModelError or PlaygroundError with one sentence.
 
+    A place of heads that is none is refused before the model is loaded. `store`: the vote store, where it is open already.
     `visitors`: many may stream at once, in one batch that one thread decodes (decoding/scheduler.py). On ZeroGPU that is
     off, since every request decodes in a process of its own.
     """
     settings = settings or Settings()
+    folders = _folders(settings)
     model = load_language_model(
         settings.model,
         settings.revision,
@@ -113,15 +115,6 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
         settings.threads,
     )
     base = Base.of(model)
-    folders = [settings.trained_heads, checkpoints.SHIPPED]
-    if settings.hub_heads is not None:
-        from models import hub
-
-        folders.insert(1, hub.folder(settings.hub_heads))
-    elif settings.checkpoints is not None and not settings.checkpoints.is_dir():
-        raise PlaygroundError(
-            f"`checkpoints` must be an existing folder or a Hub repository org/name, got {settings.checkpoints}."
-        )
     shelf = Shelf(folders, base)
     compile_loops()
     predictors = Predictors(model, folders, base, settings)
@@ -136,4 +129,25 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False) -> P
         except ModelError as error:  # whoever streams need not know models/
             raise PlaygroundError(str(error)) from error
 
-    return Parts(settings, model, shelf, on_gpu(decode), visitors and not present())
+    return Parts(settings, model, shelf, on_gpu(decode), visitors and not present(), store)
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """Where heads lie: one's own first, then those of the Hub, then those that ship."""
+    folders = [settings.trained_heads, checkpoints.SHIPPED]
+    if settings.hub_heads is not None:
+        from models import hub
+
+        folders.insert(1, hub.folder(settings.hub_heads))
+    elif settings.checkpoints is not None and not settings.checkpoints.is_dir():
+        raise PlaygroundError(
+            f"`checkpoints` must be an existing folder or a Hub repository org/name, got {settings.checkpoints}."
+        )
+    return folders
+
+
+def open_store(settings: Settings) -> Store:
+    """The vote store of the settings. Raises PlaygroundError where it cannot be opened."""
+    from playground.feedback.store import Store
+
+    return Store.open(settings.sqlalchemy_url, settings.data_folder)

@@ -24,6 +24,8 @@ from playground.decoding.policies.spec import NO_CHECKPOINT
 from playground.errors import PlaygroundError
 from playground.training.labels.lanes import trained
 
+Stamps = tuple[tuple[str, int, int, int], ...]  # what changes with the files of a checkpoint (models/checkpoints.py)
+
 # the command that trains each kind of checkpoint
 COMMANDS = {
     "auto-deco": "auto-deco",
@@ -38,10 +40,25 @@ class Predictors:
 
     def __init__(self, model: LanguageModel, folders: Sequence[Path], base: Base, settings: Settings) -> None:
         self._model, self._folders, self._base, self._settings = model, folders, base, settings
-        self.head = functools.lru_cache(maxsize=64)(self._head)
-        self.predictor = functools.lru_cache(maxsize=64)(self._predictor)
-        self.small_model = functools.lru_cache(maxsize=4)(self._small_model)
+        self._heads = functools.lru_cache(maxsize=64)(self._head)
+        self._predictors = functools.lru_cache(maxsize=64)(self._predictor)
+        self._small_models = functools.lru_cache(maxsize=4)(self._small_model)
         self._second_model = functools.lru_cache(maxsize=1)(self._second)
+
+    def head(self, name: str) -> Head:
+        """The head called `name`, as its files are now."""
+        return self._heads(name, self._stamps(name))
+
+    def predictor(self, name: str, kind: str) -> Predictor:
+        """The predictor of this kind called `name`, as its files are now."""
+        return self._predictors(name, kind, self._stamps(name))
+
+    def small_model(self, name: str) -> LanguageModel:
+        """The model of --small-model, or the first layers of the large one with the lens called `name`."""
+        return self._small_models(name, self._stamps(name))
+
+    def _stamps(self, name: str) -> Stamps:
+        return checkpoints.stamps(self._folders, name)
 
     def _get(self, name: str, kinds: Sequence[str]) -> Checkpoint:
         """The checkpoint called `name`, which must be of one of these kinds."""
@@ -58,15 +75,14 @@ class Predictors:
             )
         return checkpoint
 
-    def _head(self, name: str) -> Head:
+    def _head(self, name: str, stamps: Stamps) -> Head:
         return trained(self._get(name, GRID_KINDS))
 
-    def _predictor(self, name: str, kind: str) -> Predictor:
+    def _predictor(self, name: str, kind: str, stamps: Stamps) -> Predictor:
         checkpoint = self._get(name, (kind,))
         return Predictor(checkpoint.id, kind, _row_by_row(checkpoints.load(checkpoint)), checkpoint.meta.settings)
 
-    def _small_model(self, name: str) -> LanguageModel:
-        """The model of --small-model, or the first layers of the large one with the lens called `name`."""
+    def _small_model(self, name: str, stamps: Stamps) -> LanguageModel:
         if self._settings.small_model is not None:
             return self._second_model(self._settings.small_model)
         if name == NO_CHECKPOINT:

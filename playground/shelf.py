@@ -1,4 +1,6 @@
-"""The trained heads that fit the loaded model, read again whenever one was made: a new head is a policy without a restart.
+"""The trained heads that fit the loaded model, read again whenever a file of theirs changes.
+
+So a new head is a policy without a restart, and one that is deleted or replaced is no longer drawn.
 
 The heads that ship, and those that were promoted, meet in the Arena; every other one can be named in Compare and on the
 command line. A promotion is the file NAME.promoted in the folder of one's own heads. It holds the hash of the weights, so
@@ -13,9 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models import checkpoints
+from models import checkpoints, strict_json
 from models.checkpoints import SHIPPED, Checkpoint
-from models.files import replace_file
+from models.files import read_file, replace_file
 from models.kinds import KINDS
 from models.meta import Base
 from playground.decoding.policies.catalogue import Catalogue, catalogue
@@ -23,6 +25,7 @@ from playground.errors import PlaygroundError
 
 BLIND_KINDS = ("adaptive-token", "adaptive-sequence", "tempnet", "auto-deco")  # whose heads may meet in the Arena
 SUFFIX = ".promoted"
+MARK_MOST = 10_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,16 @@ class Shelf:
 
     def __init__(self, folders: Sequence[Path], base: Base) -> None:
         self.folders, self.base = tuple(folders), base
-        self.now = self._read()
+        self._read_at = checkpoints.stamps(self.folders)
+        self._listed = self._read()
+
+    @property
+    def now(self) -> Listed:
+        """What lies in the folders now."""
+        seen = checkpoints.stamps(self.folders)
+        if seen != self._read_at:
+            self._listed, self._read_at = self._read(), seen
+        return self._listed
 
     @property
     def trained(self) -> tuple[Checkpoint, ...]:
@@ -49,9 +61,10 @@ class Shelf:
         return tuple(head for head in self.now.heads if head.folder != SHIPPED)
 
     def refresh(self) -> Listed:
-        """Reads the folders again; `now` is what was found."""
-        self.now = self._read()
-        return self.now
+        """Reads the folders again, changed or not."""
+        self._read_at = checkpoints.stamps(self.folders)
+        self._listed = self._read()
+        return self._listed
 
     def promote(self, name: str) -> None:
         """Lets a head meet others in the Arena. Raises PlaygroundError where it is not one that may."""
@@ -107,6 +120,7 @@ class Shelf:
 
     def _promoted(self, head: Checkpoint) -> bool:
         try:
-            return bool(json.loads(self._mark(head).read_text(encoding="utf-8"))["weights_sha256"] == head.sha256)
+            mark = strict_json.loads(read_file(self._mark(head), MARK_MOST).decode("utf-8"))
+            return bool(mark["weights_sha256"] == head.sha256)
         except (OSError, ValueError, KeyError, TypeError):
             return False

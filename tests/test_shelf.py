@@ -34,11 +34,9 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf([tmp_path / "own", tmp_path / "others"], BASE)
 
 
-def test_a_new_head_is_listed_and_the_default_of_its_kind_after_a_refresh(shelf: Shelf) -> None:
+def test_a_new_head_is_listed_and_the_default_of_its_kind_at_once(shelf: Shelf) -> None:
     assert shelf.now.heads == ()
     put(shelf.folders[0], "b-head")
-    assert shelf.now.heads == ()
-    shelf.refresh()
     assert [head.name for head in shelf.trained] == ["b-head"]
     assert shelf.now.catalogue.parse("adaptive-token").values["checkpoint"] == "b-head"
     assert shelf.now.arena == ()
@@ -66,10 +64,47 @@ def test_a_head_made_anew_under_a_promoted_name_is_not_promoted(shelf: Shelf) ->
     put(shelf.folders[0], "a-head")
     shelf.promote("a-head")
     put(shelf.folders[0], "a-head", seed=1)
-    assert shelf.refresh().arena == ()
+    assert shelf.now.arena == ()
 
 
-@pytest.mark.parametrize("mark", ["", "[]", "{}", "not json", '{"weights_sha256": 1}', "\0"])
+@pytest.mark.parametrize("lost", ["a-head.safetensors", "a-head.json", "a-head.md", "a-head.promoted"])
+def test_a_promoted_head_that_loses_a_file_is_no_longer_drawn(shelf: Shelf, lost: str) -> None:
+    put(shelf.folders[0], "a-head")
+    shelf.promote("a-head")
+    assert shelf.now.arena == ("adaptive-token",)
+    (shelf.folders[0] / lost).unlink()
+    assert shelf.now.arena == ()
+
+
+def test_of_a_head_made_anew_under_its_name_nothing_old_decodes(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    parts = tiny_parts(monkeypatch, settings)
+    ids = []
+    for seed in range(2):
+        put(settings.trained_heads, "a-head", seed=seed, base=parts.shelf.base)
+        trace = parts.generate(Request("Hello.", max_tokens=2), ["adaptive-token:checkpoint=a-head"])[0]
+        assert trace.checkpoint == parts.heads[0].id
+        ids.append(trace.checkpoint)
+    assert ids[0] != ids[1]
+    (settings.trained_heads / "a-head.safetensors").unlink()
+    with pytest.raises(PlaygroundError, match="no checkpoint 'a-head'"):
+        parts.generate(Request("Hello.", max_tokens=2), ["adaptive-token:checkpoint=a-head"])
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "[" * 100_000,
+        '{"weights_sha256": "0", "weights_sha256": "1"}',
+        "",
+        "[]",
+        "{}",
+        "not json",
+        '{"weights_sha256": 1}',
+        "\0",
+    ],
+)
 def test_a_damaged_mark_promotes_nothing(shelf: Shelf, mark: str) -> None:
     put(shelf.folders[0], "a-head")
     (shelf.folders[0] / "a-head.promoted").write_text(mark)
