@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
-from benchmarks import engine, visitors
+from benchmarks import engine, shared, visitors
 from benchmarks.measure.asked import Asked
 from benchmarks.measure.result import Result, Table, target
 from benchmarks.measure.rounds import Spread, in_turns, ratios
+from benchmarks.measure.worker import Found
 from benchmarks.yardsticks.llama_cpp import MISSING
+from models import machine
+from models.precision import KEPT
 from playground import bench, parts
 from playground.__main__ import main
 from playground.config import Settings
 from tests.tiny_lm import TinyLM
 
-NAMES = ("database", "engine", "memory", "policies", "precision", "startup", "training", "visitors")
+NAMES = ("database", "engine", "memory", "policies", "precision", "shared", "startup", "training", "visitors")
 
 
 @pytest.fixture
@@ -82,6 +88,57 @@ def test_visitors_of_one_batch_get_their_own_tokens(tmp_path: Path, monkeypatch:
     assert isinstance(row["lowest share"], Spread)
     assert 0 < row["lowest share"].median <= 1
     assert json.loads(result.line())["how"]["visitors"] == 8
+
+
+def halted(*processes: psutil.Process) -> None:
+    """Returns when all are; a signal takes its time on a busy machine."""
+    while any(process.status() != psutil.STATUS_STOPPED for process in processes):
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(len(machine.cores()) < 2, reason="there is one such program for each core")
+def test_a_busy_neighbour_runs_only_while_it_is_wanted() -> None:
+    with ExitStack() as stack:
+        neighbours = shared._neighbours(stack, Asked(Settings(), quick=True), Settings())
+        first, second = neighbours.spinning[:2]
+        halted(first, second)
+        with neighbours.beside(shared.ALONE):
+            halted(first, second)
+        before = first.cpu_times().user
+        with neighbours.beside(shared.ONE):
+            halted(second)
+            while first.cpu_times().user == before:
+                time.sleep(0.01)
+        halted(first, second)
+    assert not any(process.is_running() for process in neighbours.spinning)
+
+
+def test_a_first_start_finds_the_model_and_no_measurement(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    for name in ("model", KEPT):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "file").write_text(name)
+    with shared._forgetful(Settings(cache_folder=cache)) as forgetful:
+        assert [path.name for path in forgetful.iterdir()] == ["model"]
+        assert (forgetful / "model" / "file").read_text() == "model"
+        (forgetful / KEPT).mkdir()
+    assert (cache / KEPT / "file").exists()
+    assert (cache / "model" / "file").exists()
+
+
+def test_figures_beside_others_are_ratios_to_the_same_round_alone() -> None:
+    alone = [Found(2.0, "gguf", (90.0, 100.0, 110.0), (2, 2, 2)), Found(4.0, "gguf", (50.0,), (2,))]
+    one = [Found(3.0, "gguf", (60.0,), (1,)), Found(5.0, "gguf", (30.0,), (1,))]
+    before = [Found(2.0, "gguf", (100.0,), (0,)), Found(4.0, "gguf", (40.0,), (0,))]
+    found = {shared.ALONE: alone, shared.ONE: one, shared.BEFORE: before, shared.BEFORE_ONE: one}
+    row = shared._beside(found).rows[1]
+    assert (row["load ÷ alone"], row["tokens/s ÷ alone"]) == (Spread(1.375, 1.25, 1.5, 2), Spread(0.6, 0.6, 0.6, 2))
+    assert (row["load met"], row["tokens/s met"]) == (True, True)
+    assert shared._before(found).rows[0] == {
+        "beside": shared.ALONE, "tokens/s ÷ before": Spread(1.125, 1.0, 1.25, 2), "target": "≥ 0.97", "met": True,
+    }  # fmt: skip
+    assert [row["all"] for row in shared._choices(["gguf", "float16", "gguf"]).rows] == [False, False]
+    assert shared._choices(["gguf"] * 3).rows == [{"precision": "gguf", "starts": 3, "all": True}]
 
 
 def test_every_benchmark_has_a_title_and_the_list_names_all(capsys: pytest.CaptureFixture[str]) -> None:
