@@ -20,5 +20,6 @@ def same_tokenizer(model: LanguageModel, second: LanguageModel) -> LanguageModel
         return second
     raise ModelError(
         f"The small model {second.name!r} has another tokenizer than {model.name!r} ({difference}); name a smaller model of "
-        f"the same family with --small-model, or leave it out to use the first layers of {model.name!r}."
+        f"the same family with --small-model, or leave it out to use the first layers of {model.name!r}.",
+        f"The small model {second.name!r} has another tokenizer than {model.name!r} ({difference}); choose another policy.",
     )

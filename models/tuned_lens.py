@@ -106,7 +106,8 @@ def _places(model: LanguageModel) -> dict[str, str]:
     if any(len(keys) != 1 for keys in found.values()):
         raise ModelError(
             f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; name a small model with "
-            f"--small-model."
+            f"--small-model.",
+            f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; choose another policy.",
         )
     return {part: keys[0] for part, keys in found.items()}
 

@@ -16,6 +16,7 @@ os.environ.update(brief_waits(os.environ))  # before torch is imported
 from models.errors import ModelError
 from playground import bench, push, space, suggest, terminal
 from playground.config import OneSentenceParser, add_common_flags, settings_from
+from playground.decoding.counts import several
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
 from playground.feedback.export import FORMATS
@@ -102,7 +103,7 @@ def export(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
     store = Store.open(settings.sqlalchemy_url, settings.data_folder)
     manifest = export_votes(store, Path(flags.out), flags.format, flags.include_unblind)
     left_out = ", ".join(f"{count} {reason}" for reason, count in manifest["excluded"].items() if count) or "none"
-    print(f"{manifest['preferences']} votes written to {flags.out}; left out: {left_out}", file=sys.stderr)
+    print(f"{several(manifest['preferences'], 'vote')} written to {flags.out}; left out: {left_out}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:

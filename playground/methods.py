@@ -9,10 +9,38 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from playground.decoding.policies import aliases
 from playground.decoding.policies.catalogue import catalogue
-from playground.decoding.policies.spec import GROUPS, Key, PolicyKind
+from playground.decoding.policies.spec import FILTER_KEYS, GROUPS, Key, PolicyKind, Spec
 
+FEW = 3  # numbers of a policy that are said even where they are the usual ones
 COLUMNS = ("policy", "rule", "source", "file", "departure", "own keys")
+
+
+def named(spec: Spec) -> tuple[str, str]:
+    """What a lane with this policy is called, and its knobs in words: its numbers, and whatever is not as usual.
+
+    A policy that an alias is short for has the alias's name and key.
+    """
+    alias = _alias(spec)
+    title, renamed = (alias.title, alias.stands_for[1]) if alias and alias.stands_for else (spec.kind.title, {})
+    own = {filter_: key for key, filter_ in renamed.items()}
+    numbers = [key.name for key in spec.kind.keys if key.kind in ("float", "int") and key.name != "of"]
+    said = set(numbers if len(numbers) <= FEW else ()) | _changed(spec)
+    listed = [key.name for key in spec.kind.all_keys if key.name in said and key.name in spec.values]
+    listed.sort(key=lambda name: name not in own)
+    return title, ", ".join(f"{own.get(name, name)}={spec.values[name]}" for name in listed)
+
+
+def _changed(spec: Spec) -> set[str]:
+    return {key.name for key in spec.kind.all_keys if spec.values.get(key.name, key.default) != key.default}
+
+
+def _alias(spec: Spec) -> PolicyKind | None:
+    """The alias whose filter is the one that the policy sets."""
+    filters = _changed(spec) & {key.name for key in FILTER_KEYS}
+    short = [a for a in aliases.KINDS if a.stands_for and a.stands_for[0].name == spec.name]
+    return next((a for a in short if a.stands_for and set(a.stands_for[1].values()) == filters), None)
 
 
 def grouped(kinds: Iterable[PolicyKind]) -> list[tuple[str, list[PolicyKind]]]:

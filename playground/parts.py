@@ -127,7 +127,7 @@ def load_parts(settings: Settings | None = None, *, visitors: bool = False, stor
         try:
             yield from stream(model, request, rows, resources)
         except ModelError as error:  # whoever streams need not know models/
-            raise PlaygroundError(str(error)) from error
+            raise PlaygroundError(str(error), error.page) from error
 
     return Parts(settings, model, shelf, on_gpu(decode), visitors and not present(), store)
 

@@ -63,10 +63,9 @@ class Predictors:
     def _get(self, name: str, kinds: Sequence[str]) -> Checkpoint:
         """The checkpoint called `name`, which must be of one of these kinds."""
         if name == NO_CHECKPOINT:
-            raise PlaygroundError(
-                f"No trained {'head' if kinds == GRID_KINDS else kinds[0]} fits {self._model.name} yet; choose another policy, or train one with "
-                f"`python -m playground {COMMANDS.get(kinds[0], 'train')}`."
-            )
+            missing = f"No trained {'head' if kinds == GRID_KINDS else kinds[0]} fits {self._model.name} yet; choose another policy"
+            command = f"python -m playground {COMMANDS.get(kinds[0], 'train')}"
+            raise PlaygroundError(f"{missing}, or train one with `{command}`.", f"{missing}.")
         checkpoint = checkpoints.get(self._folders, name, self._base)
         if checkpoint.meta.kind not in kinds:
             raise PlaygroundError(
@@ -88,7 +87,8 @@ class Predictors:
         if name == NO_CHECKPOINT:
             raise PlaygroundError(
                 f"No tuned lens fits {self._model.name} yet; name a second model with --small-model, or train a lens with "
-                f"`python -m playground tuned-lens`."
+                f"`python -m playground tuned-lens`.",
+                f"No tuned lens fits {self._model.name} yet; choose another policy.",
             )
         checkpoint = self._get(name, ("tuned-lens",))
         layers, lens = int(checkpoint.meta.settings.get("layers", 0)), checkpoints.load(checkpoint)

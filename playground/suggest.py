@@ -15,6 +15,7 @@ from typing import Any
 
 from playground.analysis.suggest_temperature import FEWEST, TEMPERATURES, Suggestion, suggest
 from playground.config import add_common_flags, settings_from
+from playground.decoding.counts import several
 from playground.decoding.trace import Finished, Request, Started, Waiting
 from playground.errors import PlaygroundError
 from playground.parts import Parts, load_parts
@@ -164,7 +165,7 @@ def run(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
 def said(progress: Progress) -> str:
     """The progress of a sweep in words."""
     batch = f"Batch {progress.batch + 1} of {progress.batches}, token" if progress.batches > 1 else "Token"
-    return f"{batch} {progress.token} of at most {progress.tokens} at {len(progress.curve)} temperatures."
+    return f"{batch} {progress.token} of at most {progress.tokens} at {several(len(progress.curve), 'temperature')}."
 
 
 def _numbers(text: str) -> list[float]:

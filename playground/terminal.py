@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
+from playground.decoding.counts import several
+from playground.decoding.policies.catalogue import catalogue
 from playground.decoding.trace import Trace
+from playground.errors import PlaygroundError
+from playground.methods import named
 
 COLDEST, HOTTEST = 0.0, 1.4
 RAMP = ((33, 102, 172), (146, 197, 222), (240, 240, 236), (244, 165, 130), (178, 24, 43))  # blue – pale – red, T rising
@@ -18,9 +22,18 @@ def write(traces: Sequence[Trace], out: TextIO, colour: bool) -> None:
         marks = [COLDEST + (HOTTEST - COLDEST) * i / 7 for i in range(8)]
         print("temperature " + "".join(f"{painted(f' {t:.1f} ', t)}" for t in marks), file=out)
     for lane, trace in enumerate(traces, start=1):
-        print(f"\n{lane}  {trace.policy.partition(':')[0]}  ({figures(trace)})", file=out)
+        print(f"\n{lane}  {label(trace.policy)}  ({figures(trace)})", file=out)
         shown = trace.shown_steps
         print("".join(painted(s.text, s.temperature) for s in shown) if colour else harmless(trace.text), file=out)
+
+
+def label(policy: str) -> str:
+    """The policy's name and its knobs that are not as usual; a spec of other days stays as it stands."""
+    try:
+        title, knobs = named(catalogue({}).parse(policy))
+    except PlaygroundError:
+        return policy
+    return f"{title}: {knobs}" if knobs else title
 
 
 def harmless(text: str) -> str:
@@ -45,8 +58,9 @@ def figures(trace: Trace) -> str:
         return f"no tokens, ended by {trace.stop}"
     heat = [step.temperature for step in trace.steps]
     entropy = sum(step.entropy for step in trace.steps) / len(heat)
+    spread = " to ".join(dict.fromkeys((f"{min(heat):.2f}", f"{max(heat):.2f}")))
     mean = sum(heat) / len(heat)
     return (
-        f"{len(heat)} tokens, T {min(heat):.2f} to {max(heat):.2f}, mean {mean:.2f}, entropy {entropy:.2f} nats, "
+        f"{several(len(heat), 'token')}, T {spread}, mean {mean:.2f}, entropy {entropy:.2f} nats, "
         f"{trace.timings.get('tokens_per_second', 0.0):.1f} tokens/s, ended by {trace.stop}"
     )

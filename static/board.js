@@ -153,7 +153,7 @@ function finish(message) {
       lane.figures.append(pair);
     }
   });
-  live.textContent = state.lanes.map((lane) => `${lane.label} finished, ${lane.tokens.length} tokens.`).join(" ");
+  live.textContent = state.lanes.map((lane) => `${lane.label} finished, ${lane.tokens.length} ${lane.tokens.length === 1 ? "token" : "tokens"}.`).join(" ");
 }
 
 /* Asks for what a lost message held; a message that shows another gap meanwhile makes it ask once more. */

@@ -27,7 +27,10 @@ RULES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("playground.feedback", "playground.records", "playground.decoding.trace", "playground.errors"),
         ("torch", "gradio", "transformers", "plotly"),
     ),
-    "playground.training.evaluation.report": (("playground.training",), ("gradio", "sqlalchemy", "torch")),
+    "playground.training.evaluation.report": (
+        ("playground.training", "playground.decoding.counts"),
+        ("gradio", "sqlalchemy", "torch"),
+    ),
     "playground.training": (
         (
             "playground.training",

@@ -168,3 +168,22 @@ def test_what_is_stored_but_not_ours_is_left_alone(form: Page) -> None:
         assert form.locator(".pg-policy").count() == 2
         expect(form.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
     form.problems.clear()  # type: ignore[attr-defined]  # a reload cuts what was on its way
+
+
+@pytest.mark.parametrize("seed", ["-5", "100000000000000000000", "9007199254740993", "1.5", ""])
+def test_a_seed_that_cannot_be_is_refused_by_its_name_and_no_toast(form: Page, seed: str) -> None:
+    form.fill("#seed input", seed)
+    form.press("#seed input", "Tab")
+    form.click("#generate")
+    sentence = form.locator("#compare-board .pg-problem >> visible=true")
+    expect(sentence).to_contain_text("Seed must be a whole number from 0 to 9,007,199,254,740,991, got ")
+    assert form.locator(".toast-body").count() == 0
+    assert form.asked == []  # type: ignore[attr-defined]
+
+
+def test_a_length_that_cannot_be_is_refused_by_its_name_and_no_toast(form: Page) -> None:
+    form.fill("#length input[type=number]", "100000")
+    form.click("#generate")  # whether the slider puts it right or the server refuses it: no toast
+    form.locator("#compare-board .pg-token, #compare-board .pg-problem >> visible=true").first.wait_for()
+    assert form.locator(".toast-body").count() == 0
+    assert all(request.max_tokens <= 512 for request, _ in form.asked)  # type: ignore[attr-defined]

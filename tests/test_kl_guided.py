@@ -118,7 +118,7 @@ def test_a_source_that_changes_nothing_leaves_t0() -> None:
 
 
 def test_without_a_source_it_is_refused_in_one_sentence(tiny: TinyLM) -> None:
-    with pytest.raises(PlaygroundError, match=r"'kl-guided' compares .*\(--source") as refused:
+    with pytest.raises(PlaygroundError, match=r"'kl-guided' compares .*--source\.") as refused:
         run(tiny, ["fixed", "kl-guided"], replace(ASKED, source=None))
     assert "\n" not in str(refused.value)
 

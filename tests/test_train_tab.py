@@ -296,7 +296,7 @@ def test_private_events_called_by_a_stranger_start_and_show_nothing(
             )
             assert "votes can train" not in told
         assert begun == []
-        ours = {fn.name for fn in server.page.fns.values() if fn.fn.__module__ == "playground.ui.train"}
+        ours = {fn.name for fn in server.page.fns.values() if getattr(fn.fn, "__module__", "") == "playground.ui.train"}
         assert ours == {*TRAIN_EVENTS, "handler"}, "promote and withdraw are asked in test_remote.py, the others here"
         cookie = cookie_of(server.page.operators)
         server.event(server.function("begin_count"), TRAIN_EVENTS["begin_count"], "here", Cookie=cookie)

@@ -10,7 +10,7 @@ import pytest
 
 from playground.decoding.trace import LaneStep, Request
 from playground.errors import PlaygroundError
-from playground.ui import wire
+from playground.ui import arena, wire
 from playground.ui.heading import Heading
 from playground.ui.runs import Run
 from playground.ui.wire import Batcher, Message, blind, encoded, queue_sentence, refusal, snapshot, waiting
@@ -206,6 +206,8 @@ def test_one_who_waits_is_told_how_many_are_before_and_one_refused_why() -> None
     assert "next" in queue_sentence(0)
     assert "one visitor is before you" in queue_sentence(1)
     assert "7 visitors are before you" in queue_sentence(7)
+    assert "Stop" in queue_sentence(0)
+    assert "Stop" not in queue_sentence(0, arena.WAY_OUT)  # there is no such button in the Arena
     assert refusal("No.") == {"run": None, "error": "No."}
 
 

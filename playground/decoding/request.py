@@ -5,6 +5,13 @@ from __future__ import annotations
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
 
+FIELDS = {  # as the page calls them
+    "prompt": "The prompt",
+    "system": "The system prompt",
+    "prefill": "The beginning of the reply",
+    "source": "The document",
+}
+
 
 def checked_request(request: Request) -> Request:
     """The request itself; PlaygroundError in one sentence where it cannot be decoded."""
@@ -24,7 +31,8 @@ def checked_request(request: Request) -> Request:
         )
         if odd is not None:
             raise PlaygroundError(
-                f"`{name}` must be plain text without control characters, but contains U+{ord(odd):04X}; remove it."
+                f"`{name}` must be plain text without control characters, but contains U+{ord(odd):04X}; remove it.",
+                f"{FIELDS[name]} must be plain text without control characters, but contains U+{ord(odd):04X}; remove it.",
             )
     if not 0 <= request.seed < 2**63:
         raise PlaygroundError(f"`seed` must be a whole number from 0 to 2**63 − 1, got {request.seed}.")

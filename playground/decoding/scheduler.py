@@ -76,7 +76,7 @@ class Scheduler:
         if not isinstance(error, self._shown):
             logging.getLogger(__name__).error("A request failed in the batch.", exc_info=error)
             said = f"Decoding stopped unexpectedly ({type(error).__name__}: {' '.join(said.split())[:200]}); generate again."
-        shown = PlaygroundError(said)
+        shown = PlaygroundError(said, getattr(error, "page", "") if isinstance(error, self._shown) else "")
         shown.__cause__ = error
         return shown
 

@@ -92,5 +92,6 @@ def refuse_nan(tops: Sequence[float], model: str, position: int) -> None:
     """Raises PlaygroundError where a row's largest logit is no number: nothing is drawn from it."""
     if not all(map(math.isfinite, tops)):
         raise PlaygroundError(
-            f"The model {model} produced NaN at token {position}; try --precision float32 or another model."
+            f"The model {model} produced NaN at token {position}; try --precision float32 or another model.",
+            f"The model {model} produced NaN at token {position}, so the run ends here; try another policy or prompt.",
         )

@@ -107,8 +107,9 @@ def epochs(
                 break
             loss, margin = held_out(run.learner, held, recipe)
             if not math.isfinite(train_loss) or not math.isfinite(loss):
+                diverged = f"The training diverged: the loss is not a number after epoch {number + 1}"
                 raise PlaygroundError(
-                    f"The training diverged: the loss is not a number after epoch {number + 1}; lower --learning-rate or --beta."
+                    f"{diverged}; lower --learning-rate or --beta.", f"{diverged}; choose another loss."
                 )
             run.ended(Epoch(number, recipe.epochs, train_loss, loss, accuracy(margin)))
             bar.set_postfix(held_out=f"{loss:.4f}", accuracy=f"{run.log[-1].held_out_accuracy:.3f}")

@@ -57,7 +57,8 @@ def grid_of(preferences: Sequence[Preference], level: str, loss: str = "separate
     """
     usable, reasons = count(preferences, level, loss, wanted or GRID)
     if not usable:
-        raise PlaygroundError(nothing(reasons))
+        sentence = nothing(reasons)
+        raise PlaygroundError(f"{sentence} --loss.", f"{sentence} loss.")
     grids = set()
     if loss not in LATENT:
         used = (p for p in preferences if unusable(p, level, loss, wanted or GRID) is None)
@@ -71,7 +72,9 @@ def grid_of(preferences: Sequence[Preference], level: str, loss: str = "separate
 def nothing(reasons: dict[str, int]) -> str:
     """The sentence for data without one usable vote."""
     counts = ", ".join(f"{reason}: {number}" for reason, number in reasons.items()) or "no vote at all"
-    return f"`data` holds no decided vote that this loss learns from ({counts}); sample or collect more, or choose another --loss."
+    return (
+        f"`data` holds no decided vote that this loss learns from ({counts}); sample or collect more, or choose another"
+    )
 
 
 def place(trace: Trace, grid: Grid) -> int | None:

@@ -196,7 +196,7 @@ def serve(work: Work, nice: int = NICE) -> int:
         done = work(plan, emit, stopped)
         emit({"event": "stopped"} if done is None else {"event": "done", **done})
     except (PlaygroundError, ModelError) as error:
-        emit({"event": "stopped"} if halt.is_set() else {"event": "error", "sentence": str(error)})
+        emit({"event": "stopped"} if halt.is_set() else {"event": "error", "sentence": error.page})
     return 0
 
 

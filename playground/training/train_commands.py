@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from playground.config import add_common_flags, number, settings_from, whole
+from playground.decoding.counts import several
 from playground.errors import PlaygroundError
 from playground.training.lpo import LOSSES, REFERENCES, STRENGTHS
 from playground.training.recipe import CALIBRATIONS, POOLS, TOKEN_WEIGHTS
@@ -120,7 +121,7 @@ def summary(checkpoint: Any) -> str:
     figures = checkpoint.meta.metrics["training"]
     left = ", ".join(f"{reason}: {count}" for reason, count in figures["dropped"].items())
     return (
-        f"{checkpoint.id}: {figures['train_pairs']} pairs trained on, {figures['held_out_pairs']} held out, accuracy "
+        f"{checkpoint.id}: {several(figures['train_pairs'], 'pair')} trained on, {figures['held_out_pairs']} held out, accuracy "
         f"{figures['held_out_accuracy']:.3f}, loss {figures['held_out_loss']:.4f} after epoch {figures['epoch'] + 1}"
         + (f"; left out: {left}" if left else "")
     )

@@ -29,6 +29,7 @@ from playground.ui.runs import Run, Runs
 from playground.ui.wire import Message, blind, encoded, queue_sentence, snapshot
 
 LENGTH = 160
+WAY_OUT = "leaving the page gives the place up"
 CHOICES = (("left", "1 · A is better"), ("right", "2 · B is better"), ("tie", "3 · Tie"), ("both_bad", "4 · Both bad"))
 
 
@@ -60,10 +61,10 @@ class Arena:
             run = self.runs.add(sealed, f"arena/{visitor.session_hash}")
             with self.places.seat() as seat:
                 for ahead in seat.wait(lambda: sealed.stopped):
-                    yield {"waiting": queue_sentence(ahead)}
+                    yield {"waiting": queue_sentence(ahead, WAY_OUT)}
                 yield from self._stream(run, opened, token)
         except PlaygroundError as error:
-            yield {"error": str(error)}
+            yield {"error": error.page}
         finally:
             if opened is not None and not _whole(run):
                 self._give_up(opened.id)
@@ -73,7 +74,7 @@ class Arena:
         seq, due = 0, time.monotonic()
         for _ in grow(self.parts, run, sides) if not run.stopped else ():
             if not run.heads and run.ahead is not None:
-                yield {"waiting": queue_sentence(run.ahead)}
+                yield {"waiting": queue_sentence(run.ahead, WAY_OUT)}
             elif not run.stopped and time.monotonic() >= due:
                 due = time.monotonic() + self.places.interval
                 yield blind(run, token, seq)
@@ -99,7 +100,7 @@ class Arena:
             self.parts.store.vote(token, voter, _outcome(choice, self._left(token)))
             return "**Saved.** Here is who answered.", self._revealed(token, voter)
         except PlaygroundError as error:
-            return str(error), None
+            return error.page, None
 
     def _left(self, token: str) -> str:
         return self.parts.store.battle(token.split(".")[0]).left

@@ -19,6 +19,7 @@ from playground.ui import notice, suggest
 from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
 from playground.ui.components import board, policies
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
+from playground.ui.fields import as_typed
 from playground.ui.kept import Kept
 from playground.ui.lanes import read_lanes
 from playground.ui.places import Places
@@ -64,7 +65,7 @@ class Compare:
                 yield from self._stream(run, canonical, batcher)
         except PlaygroundError as error:
             begun = batcher.last() if batcher and batcher.run.heads else {}
-            yield encoded(begun | refusal(str(error)) | ({"run": begun["run"]} if begun else {}))
+            yield encoded(begun | refusal(error.page) | ({"run": begun["run"]} if begun else {}))
 
     def _stream(self, run: Run, specs: Sequence[str], batcher: Batcher) -> Iterator[str]:
         sent, spoken, begun = "", time.monotonic(), False
@@ -151,7 +152,7 @@ class Compare:
             self.parts.store.record_open_vote(battle, traces, _outcome(choice))
             return "Saved, marked as not blind.", voter
         except PlaygroundError as error:
-            return str(error), gr.skip()
+            return error.page, gr.skip()
 
 
 def owner(visitor: gr.Request) -> str:
@@ -187,10 +188,12 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, kept
         generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=2, min_width=120)
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
         again = gr.Button("Regenerate", elem_id="regenerate", scale=1, min_width=110)
-        length = gr.Slider(
-            8, LONGEST_REPLY, 128, step=8, label="Length", buttons=[], elem_id="length", scale=3, min_width=180
+        length = as_typed(
+            gr.Slider(
+                8, LONGEST_REPLY, 128, step=8, label="Length", buttons=[], elem_id="length", scale=3, min_width=180
+            )
         )
-        seed = gr.Number(1, label="Seed", precision=0, minimum=0, elem_id="seed", scale=1, min_width=110)
+        seed = as_typed(gr.Number(1, label="Seed", elem_id="seed", scale=1, min_width=110))
     learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
     gr.Markdown(LANES, elem_classes="pg-quietly")
     chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])

@@ -121,7 +121,7 @@ def _answer(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return call()
     except PlaygroundError as error:
-        return {"error": str(error)}
+        return {"error": error.page}
 
 
 def _counts(value: Any) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 from playground.decoding.trace import Finished, Request, Started, Waiting
 from playground.errors import PlaygroundError
 from playground.parts import Parts
+from playground.ui.fields import EXACT, whole
 from playground.ui.heading import Heading
 from playground.ui.prompt_box import stop_strings
 from playground.ui.runs import Run
@@ -31,13 +32,8 @@ def read_request(prompt: str, system: str, prefill: str, stops: str, source: str
         if not isinstance(text, str | None) or len(text or "") > LONGEST_PROMPT:
             raise PlaygroundError(f"{name} must be text of at most {LONGEST_PROMPT:,} characters.")
     if not (prompt or "").strip():
-        raise PlaygroundError("Write a prompt first, or pick one below.")
-    try:
-        seed, length = int(seed), int(length)
-    except (TypeError, ValueError):
-        raise PlaygroundError("Seed and length must be whole numbers.") from None
-    if not 0 <= seed < 2**63 or not 1 <= length <= LONGEST_REPLY:
-        raise PlaygroundError(f"Seed must be at least 0 and length lie between 1 and {LONGEST_REPLY} tokens.")
+        raise PlaygroundError("Write a prompt first, or pick one of the gallery.")
+    seed, length = whole("Seed", seed, 0, EXACT), whole("Length", length, 1, LONGEST_REPLY)
     given = source if (source or "").strip() else None
     return Request(prompt, system or None, prefill or "", stop_strings(stops), seed, length, source=given)
 

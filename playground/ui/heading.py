@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from playground.methods import named
+
 if TYPE_CHECKING:
     from playground.decoding.policies.spec import Channel, Spec
 
@@ -29,10 +31,11 @@ class Heading:
     def to_record(self) -> dict[str, Any]:
         """As board.js reads it; `waits` is said until the first token, `channels` orders the values on the wire."""
         donor = int(self.spec.values.get("of", 0))
+        title, short = named(self.spec)
         record = {
-            "title": self.spec.kind.title,
+            "title": title,
             "spec": str(self.spec),
-            "short": self.spec.short.partition(":")[2].replace(",", ", "),
+            "short": short,
             "prefill": self.prefill,
             "waits": f"waits for lane {donor}" if donor else "no token is certain yet",
             "channels": [channel.name for channel in self.channels],

@@ -44,7 +44,7 @@ def _read(parts: Parts, number: int, text: str) -> Spec:
     try:
         return streamed(parts, text)
     except PlaygroundError as error:
-        raise PlaygroundError(f"Lane {number}: {error}") from None
+        raise PlaygroundError(f"Lane {number}: {error.page}") from None
 
 
 def _follow(number: int, followed: int, specs: Sequence[Spec]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gradio as gr
@@ -16,6 +17,7 @@ from playground.ui.gate import Gate
 from playground.ui.kept import Kept
 from playground.ui.operators import Operators
 from playground.ui.places import Places
+from playground.ui.render import precise
 from playground.ui.runs import Runs
 
 NAME = "Adaptive decoding"
@@ -23,6 +25,7 @@ LEAD = (
     "A language model usually writes at one fixed temperature. Here a small trained head, or a rule, chooses a "
     "temperature for every token, and colour shows which."
 )
+COMMIT = re.compile(r"[0-9a-f]{40,}")
 QUEUE = 32
 MANY = 40  # visitors whom a decoder for many serves or queues itself
 THREADS = 80
@@ -74,7 +77,8 @@ def model_line(parts: Parts) -> str:
     """Name, revision, precision and device of the loaded model, as the page shows them."""
     model = parts.language_model
     device = getattr(model, "device", "cpu")
-    return f"{model.name} · revision {model.revision[:12]} · {model.precision} · {device}"
+    revision = model.revision[:12] if COMMIT.fullmatch(model.revision) else model.revision
+    return f"{model.name} · revision {revision} · {precise(model.precision)} · {device}"
 
 
 def launch_options(settings: Settings) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from playground.decoding.counts import several
 from playground.errors import PlaygroundError
 
 WAITING = 32
@@ -63,7 +64,9 @@ class Places:
         seat = Seat(self)
         with self._changed:
             if len(self._seats) >= self.count + self.waiting:
-                raise PlaygroundError(f"The decoder is busy with {len(self._seats)} visitors; try again in a minute.")
+                raise PlaygroundError(
+                    f"The decoder is busy with {several(len(self._seats), 'visitor')}; try again in a minute."
+                )
             self._seats.append(seat)
         try:
             yield seat

@@ -93,14 +93,19 @@ def figures(
     return [
         ("tokens", str(len(steps))),
         ("mean temperature", f"{mean:.2f}"),
-        ("range", f"{low:.2f}" if low == high else f"{low:.2f} – {high:.2f}"),
+        ("range", " – ".join(dict.fromkeys((f"{low:.2f}", f"{high:.2f}")))),
         ("mean entropy", f"{sum(step.entropy for step in steps) / len(steps):.2f} nats"),
         *(_channel_figures(steps, spec) if spec else ()),
         ("repeated 4-grams", f"{100 * repeated_ngram_share(text, 4):.1f} %"),
         ("tokens per second", "–" if not seconds else f"{len(steps) / seconds:.1f}"),
         ("ended by", _STOPS[stop]),
-        *([("precision", precision)] if precision else ()),
+        *([("precision", precise(precision))] if precision else ()),
     ]
+
+
+def precise(precision: str) -> str:
+    """A precision as the page names it: what a file's own name for it leaves open is added."""
+    return {"gguf": "gguf, 4 and 8 bits a weight", "int8": "int8, 8 bits a weight"}.get(precision, precision)
 
 
 def note(steps: Sequence[TokenStep], spec: Spec) -> str:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from playground.decoding.counts import several
 from playground.decoding.trace import LaneStep, Request, Stop, TokenStep, Trace
 from playground.errors import PlaygroundError
 from playground.ui.growing import Growing
@@ -113,7 +114,9 @@ class Run:
             raise PlaygroundError("This battle shows its numbers after the vote.")
         length = self.lengths()[lane] if 0 <= lane < len(self._headers) else 0
         if not 0 <= position < length:
-            raise PlaygroundError(f"Lane {lane + 1} has {length} tokens; there is none at position {position}.")
+            raise PlaygroundError(
+                f"Lane {lane + 1} has {several(length, 'token')}; there is none at position {position}."
+            )
         return inspection(self._growing[lane].steps[position], self._headers[lane], self._names)
 
     def weight(self) -> int:

@@ -73,7 +73,7 @@ class SuggestT:
                     yield queue_sentence(ahead), gr.skip(), None
                 yield from self._decode(request, asked)
         except PlaygroundError as error:
-            yield str(error), gr.skip(), None
+            yield error.page, gr.skip(), None
 
     def _decode(self, request: Request, asked: Asked) -> Iterator[Output]:
         sweep = Sweep(self.parts, [request])

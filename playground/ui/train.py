@@ -17,6 +17,7 @@ from playground.training.inventory import LEVELS
 from playground.training.jobs import Event
 from playground.training.lpo import LOSSES
 from playground.ui.components import component
+from playground.ui.fields import as_typed
 from playground.ui.operators import Operators
 from playground.ui.training_charts import accuracy_chart, drawn_chart, loss_chart, predicted_chart
 from playground.ui.training_handlers import UNIFORM, VOTES, Train, same_data
@@ -79,7 +80,7 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
                 scale=2, min_width=220,
             )  # fmt: skip
             name = gr.Textbox("", label="Name", placeholder="chosen for you", elem_id="train-name", min_width=170)
-            seed = gr.Number(0, label="Seed", precision=0, minimum=0, elem_id="train-seed", min_width=90)
+            seed = as_typed(gr.Number(0, label="Seed", elem_id="train-seed", min_width=90))
         with gr.Row(elem_classes="pg-fields"):
             loss = gr.Dropdown(
                 [(LOSS_NAMES.get(name, name), name) for name in LOSSES], value="separate", label="Loss",
@@ -155,7 +156,7 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
         try:
             call(*values)
         except PlaygroundError as error:
-            return [str(error), gr.Timer(active=True)]
+            return [error.page, gr.Timer(active=True)]
         return ["", gr.Timer(active=True)]
 
     def begin_count(sources: Any, unblind: Any, visitor: gr.Request) -> list[Any]:
@@ -207,14 +208,14 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
             tab.allow(visitor)
             return [tab.beside_parent(name), gr.Tabs(selected="compare"), gr.skip()]
         except PlaygroundError as error:
-            return [gr.skip(), gr.skip(), str(error)]
+            return [gr.skip(), gr.skip(), error.page]
 
     def moved_by(call: Any) -> Any:
         def handler(name: Any, visitor: gr.Request) -> list[Any]:
             try:
                 sentence = call(name, visitor)
             except PlaygroundError as error:
-                return [*[gr.skip()] * 2, str(error), *[gr.skip()] * 3]
+                return [*[gr.skip()] * 2, error.page, *[gr.skip()] * 3]
             listed = heads_now(name)
             return [*listed[:2], f"{listed[2]}\n\n{sentence}", *listed[3:]]
 

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from playground.decoding.counts import several
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.training.inventory import LEVELS
 from playground.training.jobs import Event, Job, Jobs
 from playground.training.lpo import LOSSES
 from playground.training_job import checked_name, forget, free_name, plan_for, work_folder
+from playground.ui.fields import whole
 from playground.ui.operators import Operators
 from playground.ui.training_view import View, percent, view
 
@@ -67,7 +69,7 @@ class Train:
             "level": level,
             "loss": loss,
             "name": checked_name(settings, wanted, taken),
-            "seed": _seed(seed),
+            "seed": whole("Seed", seed, 0, 2**31 - 1),
             "start": self._begin(begin, level),
             **self.data(sources, unblind),
         }
@@ -104,7 +106,9 @@ class Train:
         figures = head.meta.metrics.get("training", {})
         parts = [f"**{head.name}**", head.meta.kind, f"loss {head.meta.loss}"]
         if "held_out_accuracy" in figures:
-            parts.append(f"{percent(figures['held_out_accuracy'])} of {figures['held_out_pairs']} held-out pairs right")
+            parts.append(
+                f"{percent(figures['held_out_accuracy'])} of {several(figures['held_out_pairs'], 'held-out pair')} right"
+            )
         parts += [f"parent {parent_spec(self.parts, head).partition('checkpoint=')[2] or 'the untrained head'}", where]
         return " · ".join(parts), head.card
 
@@ -173,16 +177,6 @@ def parent_spec(parts: Parts, head: Any) -> str:
     if known:
         return f"{kind}:checkpoint={known}"
     return f"random:per={'reply' if kind == 'adaptive-sequence' else 'token'}"
-
-
-def _seed(value: Any) -> int:
-    try:
-        seed = int(value)
-    except (TypeError, ValueError):
-        seed = -1
-    if not 0 <= seed < 2**31:
-        raise PlaygroundError("Seed must be a whole number from 0.")
-    return seed
 
 
 def same_data(seen: View, tab: Train, sources: Any, unblind: Any) -> bool:

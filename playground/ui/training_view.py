@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from playground.decoding.counts import several
 from playground.training.jobs import Event, Job
 
 IN_WORDS = {
@@ -99,8 +100,8 @@ def made(result: Mapping[str, Any]) -> str:
     chance = "chance is 50 %" if told else f"chance is 50 %, from which {pairs} cannot tell it"
     early = "Stopped early. " if result["stopped"] else ""
     return (
-        f"{early}{result['name']} is a policy now: {percent(share)} of {pairs} held-out "
-        f"pairs right ({chance}), from {result['train_pairs']} training pairs, weights of epoch {result['epoch']}."
+        f"{early}{result['name']} is a policy now: {percent(share)} of {several(pairs, 'held-out pair')} "
+        f"right ({chance}), from {several(result['train_pairs'], 'training pair')}, weights of epoch {result['epoch']}."
     )
 
 
@@ -111,7 +112,7 @@ def percent(share: float) -> str:
 def counted(data: Mapping[str, Any]) -> str:
     """How many votes there are, by source, and what was left out of the database's before."""
     parts = [f"{count} {SOURCES.get(source, source)}" for source, count in data["sources"].items()]
-    votes = f"{_votes(data['votes'])}{': ' + ', '.join(parts) if parts else ''}."
+    votes = f"{several(data['votes'], 'vote')}{': ' + ', '.join(parts) if parts else ''}."
     left = reasons(data["excluded"])
     return f"{votes} Not read: {left}." if left else votes
 
@@ -121,7 +122,7 @@ def usable(data: Mapping[str, Any] | None, level: str, loss: str) -> str:
     if data is None:
         return ""
     found = data["usable"][level][loss]
-    said = f"**{found['votes']} of {_votes(data['votes'])}** can train this, over {found['prompts']} prompts."
+    said = f"**{found['votes']} of {several(data['votes'], 'vote')}** can train this, over {several(found['prompts'], 'prompt')}."
     left = reasons(found["dropped"])
     return f"{said} Left out: {left}." if left else said
 
@@ -138,7 +139,3 @@ def table(data: Mapping[str, Any]) -> list[list[str]]:
         for level, losses in data["usable"].items()
         for loss, found in losses.items()
     ]
-
-
-def _votes(count: int) -> str:
-    return "1 vote" if count == 1 else f"{count} votes"

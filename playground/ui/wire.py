@@ -104,8 +104,8 @@ def waiting(run: Run, ahead: int) -> Message:
     return {"run": run.id, "seq": 0, "waiting": queue_sentence(ahead)}
 
 
-def queue_sentence(ahead: int) -> str:
-    """What a visitor reads who waits for the decoder."""
+def queue_sentence(ahead: int, way_out: str = "Stop gives the place up") -> str:
+    """What a visitor reads who waits for the decoder; `way_out` is what gives the place up."""
     order = (
         "you are next"
         if ahead == 0
@@ -113,7 +113,7 @@ def queue_sentence(ahead: int) -> str:
         if ahead == 1
         else f"{ahead} visitors are before you"
     )
-    return f"Every place at the decoder is taken; {order}. This begins by itself; Stop gives the place up."
+    return f"Every place at the decoder is taken; {order}. This begins by itself; {way_out}."
 
 
 def refusal(sentence: str) -> Message:

@@ -17,7 +17,7 @@ is about to choose. 3. A probability for each class is recorded as a channel, th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from playground.decoding.decoders.lockstep import Lockstep
@@ -118,6 +118,22 @@ class DifficultyRouter(Decoder):
         return replace(step, text="", channel={**self.probabilities, **step.channel})
 
 
+def note(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:
+    """Which class it was, who said so, and what that did to the reply."""
+    shares = {name: steps[0].channel.get(name) for name in CLASSES}
+    by_hand = str(values["preset"])
+    if by_hand != "auto":
+        name, said = by_hand, f"Preset {by_hand}, chosen by hand"
+    elif None in shares.values():
+        return ""
+    else:
+        name = max(CLASSES, key=lambda name: shares[name] or 0.0)
+        said = f"The probe takes this prompt for {name} (P = {shares[name]:.2f})"
+    preset = next(preset for preset in PRESETS if preset.name == name)
+    length = "the whole length asked for" if preset.share == 1 else f"at most {preset.share:g} of the length asked for"
+    return f"{said}: T = {preset.temperature:g}, {length}, and the prompt goes on with “{preset.instruction}”"
+
+
 def _fixed(row: Row, temperature: float) -> Spec:
     """The `fixed` policy at this temperature, with the row's own filters."""
     return Spec(fixed.KIND, {**row.spec.filters, "top_k": row.spec.values["top_k"], "temperature": temperature})
@@ -153,4 +169,5 @@ def kind(default_checkpoint: str) -> PolicyKind:
             for c in CLASSES
         ),
         learned="difficulty-probe",
+        note=note,
     )

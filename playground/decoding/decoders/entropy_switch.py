@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from playground.decoding.counts import several
 from playground.decoding.distribution import Distribution
 from playground.decoding.filters import Filters
 from playground.decoding.forward import Decoding, feed, read
@@ -79,10 +80,11 @@ class EntropySwitch(Decoder):
         )
         room = self.small.context_length - len(session.prompt_ids)
         if room < 1:
-            raise PlaygroundError(
-                f"The prompt has {len(session.prompt_ids)} tokens, but the small model {self.small.name} reads at most "
-                f"{self.small.context_length - 1}; shorten the prompt or name another --small-model."
+            long = (
+                f"The prompt has {several(len(session.prompt_ids), 'token')}, but the small model {self.small.name} reads at "
+                f"most {self.small.context_length - 1}; shorten the prompt"
             )
+            raise PlaygroundError(f"{long} or name another --small-model.", f"{long} or choose another policy.")
         lane.length = min(lane.length, room)
         lane.end_ids |= self.small.end_ids
         self.filters = Filters([lane.row.spec.filters])
@@ -138,7 +140,7 @@ def note(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:
         return ""
     times = {0: "never switched", 1: "switched once"}.get(found.switches, f"switched {found.switches} times")
     return (
-        f"The large model wrote {found.large_share:.0%} of {found.tokens} tokens ({times}); parameters read: "
+        f"The large model wrote {found.large_share:.0%} of {several(found.tokens, 'token')} ({times}); parameters read: "
         f"{found.read:.2f} of the large model alone, {found.computed:.2f} with every token that a switch feeds counted by itself."
     )
 

@@ -186,8 +186,8 @@ def _groups(lanes: Sequence[Lane], session: Session) -> list[_Group]:
         policy = build(rows, session.resources)
         if policy.needs_source and session.source_ids is None:
             raise PlaygroundError(
-                f"{rows[0].spec.name!r} compares with and without a source document; give one (--source, or the page's "
-                f"source box)."
+                f"{rows[0].spec.name!r} compares with and without a source document; give one with --source.",
+                f"{rows[0].spec.name!r} compares with and without a source document; give one under “More”.",
             )
         start = groups[-1].stop if groups else 0
         groups.append(_Group([lanes[place] for place in members], start, policy, State(rows, session.length)))

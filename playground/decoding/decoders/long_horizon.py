@@ -93,6 +93,8 @@ def note(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:
     sizes = [step.channel["ess"] for step in steps if "ess" in step.channel]
     if not sizes:
         return ""
+    if values["particles"] == 1:
+        return "One particle weighs nothing: the reply is drawn from the proposal as it is."
     return (
         f"An approximation: its {values['particles']} particles were worth {sum(sizes) / len(sizes):.1f} on average and "
         f"{min(sizes):.1f} at least (effective sample size of a block)."

@@ -87,7 +87,10 @@ def _nothing_trained(name: str, kind: str) -> Predictor:
 
 
 def _no_small_model(name: str) -> Any:
-    raise PlaygroundError("There is no small model here; name one with --small-model, or choose another policy.")
+    raise PlaygroundError(
+        "There is no small model here; name one with --small-model, or choose another policy.",
+        "There is no small model here; choose another policy.",
+    )
 
 
 @dataclass(frozen=True)

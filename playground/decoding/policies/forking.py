@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from playground.decoding.counts import several
 from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
@@ -49,9 +50,7 @@ class Forking(Policy):
 def share(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:
     """The share of forking tokens in one sentence."""
     forked = sum(step.channel["forking"] for step in steps) / len(steps)
-    return (
-        f"{forked:.0%} of {len(steps)} tokens forked (T = {values['high']}), the others followed (T = {values['low']})."
-    )
+    return f"{forked:.0%} of {several(len(steps), 'token')} forked (T = {values['high']}), the others followed (T = {values['low']})."
 
 
 KIND = PolicyKind(

@@ -61,7 +61,8 @@ def _calibrated(head: Head, by_entropy: bool) -> float:
         name = head.id.partition("@")[0]
         raise PlaygroundError(
             f"Checkpoint {name!r} has no matched temperature yet; run `python -m playground calibrate --head {name}`, take "
-            f"by=temperature, or name a lane with `of`."
+            f"by=temperature, or name a lane with `of`.",
+            f"Checkpoint {name!r} has no matched temperature yet; take by=temperature, or name a lane with `of`.",
         )
     return head.matched
 

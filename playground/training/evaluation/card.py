@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models.meta import Meta
+from playground.decoding.counts import several
 from playground.training.evaluation import repetition_card
 from playground.training.evaluation.plan import MARGIN
 from playground.training.lpo import LATENT
@@ -96,7 +97,7 @@ def _training(metrics: Mapping[str, Any]) -> list[str]:
         f"{key} {value}" if isinstance(value, str) else f"{key} {value:g}" for key, value in metrics["recipe"].items()
     )
     return [
-        f"{metrics['train_pairs']} pairs trained on, {metrics['held_out_pairs']} of other prompts held out for early stopping "
+        f"{several(metrics['train_pairs'], 'pair')} trained on, {metrics['held_out_pairs']} of other prompts held out for early stopping "
         f"(epoch {metrics['epoch'] + 1}; held-out loss {metrics['held_out_loss']:.4f}{_ignorance(metrics['recipe'])}; accuracy "
         f"{metrics['held_out_accuracy']:.3f}; calibration error {metrics['calibration_error']:.3f}).",
         f"Recipe: {recipe}.\n",
@@ -144,7 +145,7 @@ def _suites(suites: Mapping[str, Any], pairs: int) -> list[str]:
         made = found["made_by"]
         lines += [
             f"## Suite {suite}\n",
-            f"Heads of this recipe, {made['seeds']} seeds and {made['folds']} fold(s) over clusters ({made['label_pairs']} labelled pairs; no label of",
+            f"Heads of this recipe, {several(made['seeds'], 'seed')} and {several(made['folds'], 'fold')} over clusters ({several(made['label_pairs'], 'labelled pair')}; no label of",
             "a held-out cluster reached the head that was scored on it). This file was fitted by the same recipe; the folds measure",
             "the recipe. Means over strata of means over clusters, 95 % t intervals over clusters, paired by task; every policy looks",
             f"up the same replies. Fixed before the run: the grid, filters {', '.join(found['plan']['filters'])}, equal weights.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from playground.decoding.counts import several
 from playground.training.evaluation.repetition_figures import COHERENCE
 
 Value = Mapping[str, Any]
@@ -49,7 +50,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         "```",
         made["command"] or "(made from Python)",
         "```",
-        f"\nCommit `{made['commit']}`, precision {made['precision']}, {made['samples']} reply for every prompt and policy, at most "
+        f"\nCommit `{made['commit']}`, precision {made['precision']}, {several(made['samples'], 'reply', 'replies')} for every prompt and policy, at most "
         f"{made['max_tokens']} tokens.\n",
     ]
     for name, family in found["families"].items():
@@ -58,7 +59,7 @@ def lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _family(name: str, family: Mapping[str, Any], policy: str) -> list[str]:
-    text = [f"### {name}: {family['prompts']} prompts in {family['clusters']} clusters\n"]
+    text = [f"### {name}: {several(family['prompts'], 'prompt')} in {several(family['clusters'], 'cluster')}\n"]
     for coherence, title in COHERENCE.items():
         place = family["places"][coherence]
         own = place["policies"][policy]["minus"]

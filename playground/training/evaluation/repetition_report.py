@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from playground.decoding.counts import several
 from playground.training.evaluation import report_charts as charts
 from playground.training.evaluation.plan import FILTERS, setting
 from playground.training.evaluation.repetition import PLAIN, RIVALS, controls
@@ -38,7 +39,10 @@ def write_report(result: Mapping[str, Any], path: Path) -> None:
     page.raw(_overview(result))
     page.add("p", f"{DISTANCES} {NLL}", "note")
     for family, found in result["families"].items():
-        page.add("h2", f"{family.capitalize()}: {found['prompts']} prompts in {found['clusters']} clusters")
+        page.add(
+            "h2",
+            f"{family.capitalize()}: {several(found['prompts'], 'prompt')} in {several(found['clusters'], 'cluster')}",
+        )
         for coherence, title in COHERENCE.items():
             place = found["places"][coherence]
             page.chart(f"Repeated 4-grams against {title}", frontier(found, coherence, result["policies"]), HOW)
@@ -51,7 +55,7 @@ def write_report(result: Mapping[str, Any], path: Path) -> None:
     page.add(
         "p",
         f"Commit {made['commit']}; {made['model']}, revision {made['revision']}, precision {made['precision']}; split "
-        f"{made['split']}, {made['samples']} reply for every prompt and policy, at most {made['max_tokens']} tokens, the same random "
+        f"{made['split']}, {several(made['samples'], 'reply', 'replies')} for every prompt and policy, at most {made['max_tokens']} tokens, the same random "
         "numbers for every policy.",
         "note",
     )

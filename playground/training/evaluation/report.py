@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from playground.decoding.counts import several
 from playground.training.evaluation import report_charts as charts
 from playground.training.evaluation.plan import MARGIN
 from playground.training.evaluation.statistics import above
@@ -121,7 +122,7 @@ def _group(page: Page, name: str, group: Mapping[str, Any], grid: Sequence[float
     counts = "; ".join(
         f"{stratum}: {s['tasks']} tasks in {s['clusters']} clusters, {s['metric']}"
         + (f" of {s['replies']}" if s["replies"] > 1 else "")
-        + f", {s['samples']} candidates a setting"
+        + f", {several(s['samples'], 'candidate')} a setting"
         for stratum, s in group["strata"].items()
     )
     page.add(
@@ -186,7 +187,7 @@ def _made_by(page: Page, result: Mapping[str, Any]) -> None:
     page.add(
         "p",
         f"Fixed before the run: temperatures {', '.join(f'{t:g}' for t in plan['grid'])}; filters {', '.join(plan['filters'])}; "
-        f"weights: {plan['weights']}. {made['label_pairs']} labelled pairs, {made['seeds']} seeds, {made['folds']} folds; no "
+        f"weights: {plan['weights']}. {several(made['label_pairs'], 'labelled pair')}, {several(made['seeds'], 'seed')}, {several(made['folds'], 'fold')}; no "
         "label of a held-out cluster reached the head that was scored on it.",
     )
     page.add("pre", made["command"] or "(made from Python)")

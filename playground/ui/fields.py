@@ -1,0 +1,39 @@
+"""Fields for numbers that take whatever is typed: what is out of range is refused in a sentence that names the field.
+
+Gradio's own answer to such a number is a passing toast without the field's name, and a traceback in the log.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from playground.errors import PlaygroundError
+
+Field = TypeVar("Field", gr.Number, gr.Slider)
+EXACT = 2**53 - 1  # the largest whole number that a browser keeps to the last digit
+
+
+def as_typed(field: Field) -> Field:
+    """The field itself, whose handlers get what was typed.
+
+    No subclass: Gradio writes a .pyi file into the folder of each.
+    """
+    field.preprocess = _unjudged  # type: ignore[assignment]
+    return field
+
+
+def _unjudged(payload: Any) -> Any:
+    return payload
+
+
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """`value` as a whole number from `low` to `high`. Raises PlaygroundError in a sentence that names the field."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if number is None or number != number or not low <= number <= high or number != int(number):
+        got = (
+            "nothing" if value in (None, "") else f"{number:,}".replace("-", "−") if number is not None else "no number"
+        )
+        raise PlaygroundError(f"{name} must be a whole number from {low:,} to {high:,}, got {got}.")
+    return int(number)
