@@ -30,6 +30,7 @@ from models.rowwise import row_length
 
 WIDTH = 256
 LOW, HIGH = 0.01, 2.0  # the bounds while training
+RULED_OUT = 3500.0  # nats below the largest logit: no token there is ever drawn
 
 
 class TempNet(nn.Module):
@@ -56,7 +57,10 @@ class TempNet(nn.Module):
         """What the first layer reads: [N, V] in the full form, [N, H + 1] in the folded one."""
         top = logits.amax(-1, keepdim=True)  # [N, 1]
         lowered = logits - top  # [N, V]
+        gone = lowered <= -RULED_OUT  # tokens that the model rules out are left out, however they are marked
+        lowered = lowered.masked_fill(gone, 0.0)
         length = row_length(lowered).to(lowered.dtype)  # [N, 1]
+        length = length.masked_fill(gone.any(-1, keepdim=True) & (length == 0), torch.inf)  # one token is left
         return lowered / length.clamp_min(tiny(length)) if self.full else folded_inputs(hidden, top, length)
 
     def temperature(self, first: Tensor) -> Tensor:

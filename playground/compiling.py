@@ -49,6 +49,7 @@ def run_loops() -> None:
     now.draw(column([0.5]))
     now.prob(now.largest(1)[0])
     now.keeping(now.weights).kept([0])
+    row_sums(column(now.possible)[:, None].float())
     row_sums(now.varentropy[:, None].float())
     with torch.random.fork_rng(devices=[]):
         Head(AdaptiveDecoder(4, 2, width=8))(torch.zeros(1, 4))

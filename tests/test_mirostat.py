@@ -103,7 +103,7 @@ def test_zipfs_exponent_is_found_and_the_limit_at_one_joins_its_neighbours() -> 
         best = torch.log_softmax(-exponent * ranks.log(), -1)[None, :100]
         assert float(mirostat.zipf_exponent(best)) == pytest.approx(exponent, abs=1e-9)
     mu = torch.tensor([10.0], dtype=torch.float64)
-    around = [mirostat.truncation(torch.tensor([1 + d]).double(), mu, 50_000) for d in (-1e-7, 0.0, 1e-12, 1e-7)]
+    around = [mirostat.truncation(torch.tensor([1 + d]).double(), mu, [50_000]) for d in (-1e-7, 0.0, 1e-12, 1e-7)]
     assert {int(k) for k in around} == {round(2**10 / math.log(50_000))}
 
 

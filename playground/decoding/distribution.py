@@ -76,6 +76,14 @@ class Distribution:
         """The most probable token [B], the first of equal ones."""
         return torch.from_numpy(self._bests)
 
+    @cached_property
+    def possible(self) -> list[int]:
+        """How many tokens of every row the model has not ruled out, whatever a mask leaves of them."""
+        counts = np.empty(len(self), np.int64)
+        kernels.count_possible(self._x, self._tops, counts)
+        found: list[int] = counts.tolist()
+        return found
+
     @property
     def total(self) -> Tensor:
         """Z [B], float64."""

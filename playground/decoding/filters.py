@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from playground.decoding.distribution import LN2, Distribution, at_least, row_sums
+from playground.decoding.distribution import LN2, Distribution, at_least, column, row_sums
+from playground.decoding.kernels import RULED_OUT
 from playground.decoding.sampling import FILTER_OFF, FILTER_ORDER
 
 CELL = 32  # tokens that are looked at together in the search for candidates
@@ -82,11 +83,19 @@ def _eta_cutoff(given: Distribution, raw: Distribution, eta: Tensor) -> Tensor:
 
 
 def _top_n_sigma(given: Distribution, raw: Distribution, n: Tensor) -> Tensor:
-    """Tokens whose logit is within n standard deviations of the largest; the temperature does not matter."""
-    lowered = raw.logits - raw.top[:, None]
-    mean = (row_sums(lowered) / raw.size).to(lowered.dtype)
-    deviation = (row_sums(lowered.sub_(mean[:, None]).square_()) / raw.size).sqrt()
+    """Tokens whose logit is within n standard deviations of the largest; the temperature does not matter.
+
+    The deviation is of the tokens that the model has not ruled out: the others have no place in it, however they are marked.
+    """
+    lowered, count = raw.logits - raw.top[:, None], column(raw.possible)
+    gone = lowered <= -RULED_OUT if min(raw.possible) < raw.size else None
+    mean = (row_sums(_without(gone, lowered)) / count).to(lowered.dtype)
+    deviation = (row_sums(_without(gone, lowered.sub_(mean[:, None]).square_())) / count).sqrt()
     return given.at_least(torch.where(n > 0, raw.top - n * deviation, -math.inf))
+
+
+def _without(gone: Tensor | None, values: Tensor) -> Tensor:
+    return values if gone is None else values.masked_fill_(gone, 0.0)
 
 
 def smallest_set(given: Distribution, order: Tensor, p: Tensor, cuts: Iterable[Tensor]) -> Tensor:

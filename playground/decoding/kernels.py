@@ -25,6 +25,9 @@ LN2 = math.log(2)
 LOG2E = 1 / LN2
 BELOW_ONE = 1 - 2**-52  # u times a total, rounded, is then less than the total
 FLOOR32, FLOOR64 = -125.0, -1021.0  # exponents of the smallest normal numbers; weights below count as 0
+RULED_OUT = (
+    5 * LN2 * 1022
+)  # nats below the largest logit: a token there has no weight at any temperature up to 5, in float64
 MOST32, MOST64 = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
 
 FLAGS: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
@@ -317,6 +320,17 @@ def chances(x, mask, tops, bests, inverses, figures, tokens, found):  # type: ig
             y = (np.float64(x[b, token]) - tops[b]) * inverses[b]
             open_to = not mask.size or mask[b, token] != 0
             found[b, k] = math.exp(y) / figures[b, 0] if open_to and y > floor * LN2 else 0.0
+
+
+@compiled
+def count_possible(x, tops, counts):  # type: ignore[no-untyped-def]
+    """How many tokens of every row [B] the model has not ruled out, by minus infinity or by a number far below all others."""
+    for b in range(x.shape[0]):
+        row, found = x[b], np.int32(0)
+        least = row.dtype.type(tops[b] - RULED_OUT)
+        for i in range(row.size):
+            found += np.int32(row[i] > least)
+        counts[b] = found
 
 
 @compiled

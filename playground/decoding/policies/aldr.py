@@ -3,7 +3,7 @@ label-distributionally robust loss, Zhu, Ying & Yang, ICML 2023, arXiv 2112.1486
 
     T = l0 · (1 − KL(p ‖ uniform) / (a · ln V)) = l0 · (1 − 1/a + H / (a · ln V))
 
-p = softmax(logits) at T = 1, H its entropy in nats, V the vocabulary. The paper regularises each training example's
+p = softmax(logits) at T = 1, H its entropy in nats, V the tokens that the model has not ruled out. The paper regularises each training example's
 temperature λ towards λ0 and alternates λ = λ0 − KL(p_λ ‖ uniform) / α; its α is our a · ln V / l0, so that a knob fits
 every vocabulary and a ≥ 1 keeps T from falling below 0. Departures: a rule for decoding instead of a loss for training; no label
 and no margin; one step of the alternation, from p at T = 1, instead of one an epoch.
@@ -29,7 +29,8 @@ class ClosedForm(Policy):
         self._a = torch.tensor([float(row.spec.values["a"]) for row in rows], dtype=torch.float64)
 
     def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
-        share = now.entropy / math.log(now.size)
+        most = torch.tensor([math.log(count) for count in now.possible], dtype=torch.float64)
+        share = torch.where(most > 0, now.entropy / most, 0.0)
         return Decision(self._l0 * (1 - (1 - share.clamp(0.0, 1.0)) / self._a))
 
 

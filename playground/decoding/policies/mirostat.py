@@ -10,7 +10,7 @@ Surprise is in bits; p is the model's softmax at T = 1, sorted; mu starts at 2·
     both mu ← mu − eta·(S − tau)
 
 Departures
-1. mu is at most log2 V, where nothing is truncated any more. Without the cap it winds up while the text loops (S near 0)
+1. mu rises to log2 V at most, where nothing is truncated any more, V the tokens that the model has not ruled out. Without the cap it winds up while the text loops (S near 0)
    and then keeps truncation off for hundreds of tokens after the loop ends.
 2. Further filters act after the truncation. v2 then takes S from what is left after them too: the distribution drawn
    from is the one whose surprise meets the target, and mu opens as far as a filter closes.
@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from playground.decoding.distribution import Distribution
+from playground.decoding.kernels import RULED_OUT
 from playground.decoding.policies.base import Decision, Drawn, Policy, Resources, Row, State
 from playground.decoding.policies.spec import Channel, Key, PolicyKind, Value
 from playground.decoding.trace import TokenStep
@@ -47,13 +48,14 @@ class Mirostat(Policy):
     def __init__(self, rows: tuple[Row, ...], resources: Resources) -> None:
         self._tau = torch.tensor([float(row.spec.values["tau_bits"]) for row in rows], dtype=torch.float64)
         self._eta = torch.tensor([float(row.spec.values["eta"]) for row in rows], dtype=torch.float64)
-        self._mu, self._cap = 2 * self._tau, math.inf
+        self._mu = 2 * self._tau
+        self._cap = torch.zeros(len(rows), dtype=torch.float64)
         self._surprise = torch.zeros(len(rows), dtype=torch.float64)  # summed over the reply, as the entropy
         self._entropy = torch.zeros(len(rows), dtype=torch.float64)
 
     def decide(self, now: Distribution, hidden: Tensor, state: State) -> Decision:
-        self._cap = math.log2(now.size)
-        self._mu = self._mu.clamp(max=self._cap)
+        self._mu = self._mu.clamp(max=math.log2(now.size))
+        self._cap = torch.maximum(self._cap, torch.tensor([math.log2(n) for n in now.possible], dtype=torch.float64))
         self._entropy = self._entropy + now.entropy / LN2
         used = {"mu": self._mu, "reachable_bits": self._entropy / (state.position + 1)}
         return Decision(torch.ones_like(self._mu), self._keep(now), channel=used)
@@ -61,7 +63,8 @@ class Mirostat(Policy):
     def observe(self, drawn: Drawn, state: State) -> Mapping[str, Tensor]:
         surprise = 0.0 - self._observed(drawn) / LN2
         self._surprise = self._surprise + surprise
-        self._mu = (self._mu - self._eta * (surprise - self._tau)).clamp(max=self._cap)
+        highest = torch.maximum(self._cap, self._mu)  # a step that allows few tokens does not lower mu
+        self._mu = torch.minimum(self._mu - self._eta * (surprise - self._tau), highest)
         return {"surprise_bits": surprise, "mean_surprise_bits": self._surprise / (state.position + 1)}
 
     def _keep(self, now: Distribution) -> Tensor:
@@ -76,7 +79,7 @@ class Mirostat(Policy):
 class MirostatV1(Mirostat):
     def _keep(self, now: Distribution) -> Tensor:
         _, best = now.largest(RANKS)
-        k = truncation(zipf_exponent(best.double()), self._mu, now.size)
+        k = truncation(zipf_exponent(best.double()), self._mu, now.possible)
         return now.at_least(now.kth(k))  # ties with the k-th stay
 
     def _observed(self, drawn: Drawn) -> Tensor:
@@ -98,20 +101,21 @@ def zipf_exponent(best: Tensor) -> Tensor:
     """
     ranks = torch.arange(1, best.shape[-1], dtype=torch.float64)
     t = torch.log1p(1 / ranks).expand(len(best), -1)
-    possible = best[:, 1:] > -math.inf  # tokens that a model rules out carry no slope
+    possible = best[:, 1:] > best[:, :1] - RULED_OUT  # tokens that a model rules out carry no slope
     t = torch.where(possible, t, 0.0)
     b = torch.where(possible, best[:, :-1] - best[:, 1:], 0.0)
     return (t * b).sum(-1) / (t * t).sum(-1).clamp(min=torch.finfo(torch.float64).tiny)
 
 
-def truncation(exponent: Tensor, mu: Tensor, vocabulary: int) -> Tensor:
-    """The k [B] of the module's formula, a whole number from 1 to V, for Zipf's exponent [B] and mu [B] in bits."""
-    log_v = math.log(vocabulary)
+def truncation(exponent: Tensor, mu: Tensor, vocabulary: Sequence[int]) -> Tensor:
+    """The k [B] of the module's formula, a whole number from 1 to V [B], for Zipf's exponent [B] and mu [B] in bits."""
+    log_v = torch.tensor([math.log(count) for count in vocabulary], dtype=torch.float64)
     epsilon = exponent - 1
     tiny = epsilon.abs() < 1e-9
     ratio = torch.where(tiny, 1 / log_v, epsilon / -torch.expm1(-torch.where(tiny, 1.0, epsilon) * log_v))
     log_k = (ratio.log() + mu * LN2) / exponent.clamp(min=1e-9)
-    return log_k.clamp(max=log_v).exp().round().long().clamp(1, vocabulary)
+    k = torch.minimum(log_k, log_v).exp().round().long().clamp(min=1)
+    return torch.minimum(k, torch.tensor(vocabulary))
 
 
 def unreachable(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from models.auto_deco import soft_top_p_mask
+from models.tempnet import RULED_OUT
 from playground.decoding.sampling import entropy
 from playground.training.cache import cached
 
@@ -70,9 +71,13 @@ def cached_ranked(
 def _packed(logits: Tensor, reply_ids: Sequence[int]) -> dict[str, Tensor]:
     """What a text's tokens need beside their states; `bins` [N, 64] counts the tokens of each bin."""
     lowered = logits.float() - logits.float().amax(-1, keepdim=True)  # [N, V]
+    entropies = entropy(torch.log_softmax(lowered, -1))
     best = lowered.topk(min(TOP, lowered.shape[-1]), dim=-1)
-    rest = torch.ones_like(lowered).scatter_(-1, best.indices, 0.0)
-    ceiling, floor = best.values[:, -1:], lowered.amin(-1, keepdim=True)
+    gone = lowered <= -RULED_OUT  # by the model: they belong to no bin
+    rest = torch.ones_like(lowered).scatter_(-1, best.indices, 0.0).masked_fill_(gone, 0.0)
+    floor = lowered.masked_fill(gone, 0.0).amin(-1, keepdim=True)
+    ceiling = torch.maximum(best.values[:, -1:], floor)
+    lowered = torch.maximum(lowered, floor)
     width = ((ceiling - floor) / BINS).clamp_min(1e-9)
     bins = ((ceiling - lowered) / width).long().clamp_(0, BINS - 1)  # [N, V]
     counts = torch.zeros(len(lowered), BINS).scatter_add_(-1, bins, rest)
@@ -85,7 +90,7 @@ def _packed(logits: Tensor, reply_ids: Sequence[int]) -> dict[str, Tensor]:
         "bins": counts,
         "place": place,
         "gold": lowered.gather(-1, ids)[:, 0].clone(),
-        "entropy": entropy(torch.log_softmax(lowered, -1)),
+        "entropy": entropies,
     }
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from models.tempnet import RULED_OUT
 from playground.training.cache import cached
 
 NODES = 24
@@ -73,7 +74,8 @@ class Curves:
 def curves(logits: Tensor, labels: Tensor, low: float, high: float, nodes: int = NODES) -> Curves:
     """The curves of logits [N, V] and labels [N] over `nodes` temperatures from `low` to `high`."""
     top = logits.amax(-1, keepdim=True)
-    lowered = logits - top
+    lowered, gone = logits - top, logits <= top - RULED_OUT
+    lowered = lowered.masked_fill_(gone, -RULED_OUT) if gone.any() else lowered
     taus = torch.linspace(low**0.5, high**0.5, nodes, dtype=torch.float64).square().to(logits.dtype)
     value, slope, weights = [], [], torch.empty_like(lowered)
     for tau in taus:
@@ -82,7 +84,8 @@ def curves(logits: Tensor, labels: Tensor, low: float, high: float, nodes: int =
         value.append(tau * total.log())
         slope.append(total.log() - torch.linalg.vecdot(weights, lowered) / total / tau)
     miss = (top - logits.gather(-1, labels[:, None]))[:, 0]
-    return Curves(taus, torch.stack(value, -1), torch.stack(slope, -1), miss, top, lowered.norm(dim=-1, keepdim=True))
+    length = lowered.masked_fill_(gone, 0.0).norm(dim=-1, keepdim=True)  # ruled-out tokens have no part in it
+    return Curves(taus, torch.stack(value, -1), torch.stack(slope, -1), miss, top, length)
 
 
 def cached_curves(
