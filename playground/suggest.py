@@ -1,4 +1,4 @@
-"""`suggest-t`: decode a prompt at many fixed temperatures at once and find the entropy turning point (TURN)."""
+"""`suggest-t`: decode the prompts of a task at many fixed temperatures at once and find the entropy turning point (TURN)."""
 
 from __future__ import annotations
 
@@ -131,10 +131,16 @@ def add_command(commands: Any) -> None:
         "suggest-t", help="the temperature for several samples, from the entropy turning point"
     )
     add = command.add_argument
-    add("--prompt", action="append", default=[], metavar="TEXT", help="a prompt of the task; may be repeated")
+    add(
+        "--prompt",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a prompt of the task; give several, eight or more",
+    )
     add("--prompts", type=Path, metavar="FILE", help="JSON list of prompts of the task")
     add("--limit", type=int, metavar="N", help="at most this many prompts of the file")
-    add("--samples", type=int, default=2, metavar="N", help="replies for every prompt and temperature (default 2)")
+    add("--samples", type=int, default=4, metavar="N", help="replies for every prompt and temperature (default 4)")
     add("--temperatures", metavar="T,T,…", help="the sweep (default 0.1 to 1.4 in steps of 0.1)")
     add("--max-tokens", type=int, default=96, metavar="N")
     add("--seed", type=int, default=0, metavar="N")

@@ -343,13 +343,18 @@ def test_suggest_t_streams_stops_and_goes_into_a_lane(page: Page, settings: Sett
     parts = ScriptedParts(settings, pause=0.05)
     with served(parts) as server:
         page.goto(server.url)
-        page.get_by_text("Suggest a temperature for this prompt").click()
+        page.get_by_text("Suggest a temperature for a task").click()
         page.click("#suggest-t")
         page.wait_for_function("document.querySelector('#suggest-said').innerText.includes('at 14 temperatures')")
         page.click("#suggest-stop")
         page.wait_for_function("document.querySelector('#suggest-said').innerText.startsWith('Stopped')")
         assert page.locator("#suggest-use").is_disabled()
+        assert len(page.input_value("#suggest-prompts textarea").splitlines()) >= 7, (
+            "a task of the gallery to begin with"
+        )
+        page.fill("#suggest-prompts textarea", "One.\nTwo.")
         page.click("#suggest-t")
+        page.wait_for_function("document.querySelector('#suggest-said').innerText.includes('of 4, token')")
         page.wait_for_function("document.querySelector('#suggest-said').innerText.includes('published rule')")
         page.wait_for_selector("#suggest .js-plotly-plot")
     assert page.problems == []  # type: ignore[attr-defined]

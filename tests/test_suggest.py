@@ -127,23 +127,36 @@ def test_the_command_prints_one_object_and_the_same_again(
 def test_the_page_tells_progress_then_the_sentence_and_draws_the_curve(tiny_parts: parts.Parts) -> None:
     tab = SuggestT(tiny_parts, Places(1))
     assert tab.found(VISITOR) is None
-    told = list(tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR))
+    told = list(tab.sweep("Hello.", 1, VISITOR))
     sentence, figure, found = told[-1]
     assert sentence.endswith(".")
     assert (found is None) == sentence.startswith("No clear turning point")
     assert tab.found(VISITOR) == found
     assert len(figure.data[0].x) == 14
-    refused = list(tab.sweep(" ", "", "", "", "", 1, 16, VISITOR))
-    assert [row[0] for row in refused] == ["Write a prompt first, or pick one below."]
+    for prompts, count in ((" \n\n", 0), ("One.\n" * 17, 17)):
+        refused = [row[0] for row in tab.sweep(prompts, 1, VISITOR)]
+        assert refused == [f"Write 1 to 16 prompts of one task, one a line; there are {count}."]
+
+
+def test_the_page_sweeps_every_prompt_of_the_task(tiny_parts: parts.Parts) -> None:
+    *_, (sentence, figure, _) = SuggestT(tiny_parts, Places(1)).sweep("One.\n\n  Two. \n", 3, VISITOR)
+    both = Sweep(
+        tiny_parts,
+        [Request(prompt, seed=3, max_tokens=suggest_tab.TOKENS) for prompt in ("One.", "Two.")],
+        samples=suggest_tab.SAMPLES,
+    )
+    list(both.run())
+    assert both.suggestion().sentence == sentence
+    assert list(figure.data[0].y) == list(both.suggestion().entropies)
 
 
 def test_stop_ends_ones_own_sweep_also_while_it_waits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suggest_tab, "INTERVAL", 0.0)
     scripted, another = ScriptedParts(settings), SimpleNamespace(session_hash="another page")
     tab = SuggestT(scripted, Places(1))  # type: ignore[arg-type]
-    decoding = tab.sweep("Hello.", "", "", "", "", 1, 16, another)  # type: ignore[arg-type]
+    decoding = tab.sweep("Hello.", 1, another)  # type: ignore[arg-type]
     next(decoding)
-    waits = tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR)
+    waits = tab.sweep("Hello.", 1, VISITOR)
     assert "you are next" in next(waits)[0]
     tab.stop(VISITOR)
     assert [row[0] for row in waits] == ["Stopped; nothing is suggested from half a sweep."]
@@ -156,9 +169,9 @@ def test_a_new_sweep_ends_the_one_before(settings: Settings, monkeypatch: pytest
     monkeypatch.setattr(suggest_tab, "INTERVAL", 0.0)
     scripted = ScriptedParts(settings)
     tab = SuggestT(scripted, Places(2))  # type: ignore[arg-type]
-    first = tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR)
+    first = tab.sweep("Hello.", 1, VISITOR)
     next(first)
-    second = tab.sweep("Hello.", "", "", "", "", 1, 16, VISITOR)
+    second = tab.sweep("Hello.", 1, VISITOR)
     next(second)
     assert [row[0] for row in first] == ["Stopped; nothing is suggested from half a sweep."]
     *_, (sentence, _, _) = second

@@ -65,7 +65,8 @@ class Suggestion:
         if self.turning is None or self.low is None or self.high is None:
             return (
                 f"No clear turning point between T = {self.temperatures[0]:g} and {self.temperatures[-1]:g}: where the curve "
-                f"bends upward cannot be told from noise. Take more or longer replies, or more prompts of the task. {rule}"
+                f"bends upward cannot be told from noise. Take more prompts of the task first (eight mostly show it, one in half the "
+                f"cases only), then more replies to each. {rule}"
             )
         return (
             f"Use T = {self.turning:.2f} for a majority vote and {self.turning + BEST_OF_N:.2f} for best of N: log entropy "

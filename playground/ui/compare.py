@@ -198,7 +198,7 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, kept
     gr.Markdown(LANES, elem_classes="pg-quietly")
     chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])
     kept.add("compare", [*box.kept, seed, length, chosen])
-    suggest.build(parts, places, box, seed, length, chosen)
+    suggest.build(parts, places, seed, chosen)
     shown = board(runs, "compare-board", EMPTY, stop="stop")
     with gr.Column(visible=False, elem_id="compare-after") as after:
         plot: dict[str, Any] = {"show_label": False, "container": False, "min_width": 320, "elem_classes": "pg-chart"}

@@ -1,10 +1,10 @@
-"""Suggest T: a sweep of temperatures for the prompt of Compare, its entropy curve, and what to use."""
+"""Suggest T: a sweep of temperatures over some prompts of a task, its entropy curve, and what to use."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,19 +14,22 @@ import plotly.graph_objects as go
 from playground.analysis.suggest_temperature import Suggestion
 from playground.decoding.trace import Request
 from playground.errors import PlaygroundError
+from playground.gallery import load_gallery
 from playground.parts import Parts
 from playground.suggest import Sweep, said
 from playground.ui.charts import COLOURS, GRID, INK
 from playground.ui.decode import read_request
 from playground.ui.places import Places
-from playground.ui.prompt_box import PromptBox
 from playground.ui.wire import queue_sentence
 
 LEAD = (
-    "Decodes this prompt at 14 temperatures from 0.1 to 1.4, twice each, and looks for the temperature at which log "
-    "entropy turns from concave to convex: below it replies keep their thread, above it they lose it. For several samples "
-    "of one prompt with a vote or a choice among them (TURN, Du et al. 2025, arXiv 2502.05234)."
+    "Decodes every prompt of a task at 14 temperatures from 0.1 to 1.4, four times each, and looks for the temperature at "
+    "which log entropy turns from concave to convex: below it replies keep their thread, above it they lose it. For several "
+    "samples of one prompt with a vote or a choice among them (TURN, Du et al. 2025, arXiv 2502.05234). One prompt shows it "
+    "in half the cases only, eight mostly do; that takes a minute or more."
 )
+MOST_PROMPTS, SAMPLES, TOKENS = 16, 4, 48
+FAMILY = "facts"  # of the gallery, whose prompts stand there to begin with
 INTERVAL = 0.5
 REDRAW = 4.0
 VISITORS = 1000
@@ -60,23 +63,22 @@ class SuggestT:
         """The temperature that the visitor's latest sweep found."""
         return self._of(visitor).found
 
-    def sweep(
-        self, prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any,
-        visitor: gr.Request,
-    ) -> Iterator[Output]:  # fmt: skip
-        """Stream a sweep: (sentence, curve, the temperature found or None). A refusal is the sentence."""
+    def sweep(self, prompts: str, seed: Any, visitor: gr.Request) -> Iterator[Output]:
+        """Stream a sweep over prompts, one a line: (sentence, curve, the temperature found or None). A refusal is the
+        sentence.
+        """
         asked = self._begin(visitor)
         try:
-            request = read_request(prompt, system, prefill, stops, source, seed, length)
+            requests = [read_request(line, "", "", "", "", seed, TOKENS) for line in lines_of(prompts)]
             with self.places.seat() as seat:
                 for ahead in seat.wait(lambda: asked.stopped):
                     yield queue_sentence(ahead), gr.skip(), None
-                yield from self._decode(request, asked)
+                yield from self._decode(requests, asked)
         except PlaygroundError as error:
             yield error.page, gr.skip(), None
 
-    def _decode(self, request: Request, asked: Asked) -> Iterator[Output]:
-        sweep = Sweep(self.parts, [request])
+    def _decode(self, requests: Sequence[Request], asked: Asked) -> Iterator[Output]:
+        sweep = Sweep(self.parts, requests, samples=SAMPLES)
         spoken = drawn = time.monotonic()
         with closing(sweep.run()) as steps:  # type: ignore[type-var]
             for progress in steps if not asked.stopped else ():
@@ -106,6 +108,14 @@ class SuggestT:
 
     def _of(self, visitor: gr.Request) -> Asked:
         return self._latest.get(str(visitor.session_hash), Asked())
+
+
+def lines_of(prompts: str) -> list[str]:
+    """The prompts, one a line. Raises PlaygroundError where there are none or too many."""
+    lines = [line.strip() for line in prompts.splitlines() if line.strip()]
+    if not 1 <= len(lines) <= MOST_PROMPTS:
+        raise PlaygroundError(f"Write 1 to {MOST_PROMPTS} prompts of one task, one a line; there are {len(lines)}.")
+    return lines
 
 
 def put(found: float | None, specs: Any) -> Any:
@@ -163,11 +173,18 @@ def suggestion_chart(found: Suggestion) -> go.Figure:
     return figure
 
 
-def build(parts: Parts, places: Places, box: PromptBox, seed: gr.Number, length: gr.Slider, lanes: gr.HTML) -> None:
+def build(parts: Parts, places: Places, seed: gr.Number, lanes: gr.HTML) -> None:
     """Lay out the fold under Compare's buttons and wire its events."""
     tab = SuggestT(parts, places)
-    with gr.Accordion("Suggest a temperature for this prompt", open=False, elem_classes="pg-more", elem_id="suggest"):
+    with gr.Accordion("Suggest a temperature for a task", open=False, elem_classes="pg-more", elem_id="suggest"):
         gr.Markdown(LEAD, elem_classes="pg-quietly")
+        prompts = gr.Textbox(
+            "\n".join(prompt.prompt for prompt in load_gallery() if prompt.family == FAMILY),
+            label=f"Prompts of the task, one a line, at most {MOST_PROMPTS}",
+            lines=4,
+            max_lines=MOST_PROMPTS,
+            elem_id="suggest-prompts",
+        )
         with gr.Row(elem_classes="pg-actions", equal_height=True):
             start = gr.Button("Suggest T", elem_id="suggest-t", min_width=120)
             stop = gr.Button("Stop", elem_id="suggest-stop", min_width=80)
@@ -176,16 +193,14 @@ def build(parts: Parts, places: Places, box: PromptBox, seed: gr.Number, length:
         chart = gr.Plot(show_label=False, container=False, elem_classes="pg-chart", visible=False)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
-    def run(
-        prompt: str, system: str, prefill: str, stops: str, source: str, seed: Any, length: Any, visitor: gr.Request
-    ) -> Iterator[list[Any]]:
-        for sentence, figure, value in tab.sweep(prompt, system, prefill, stops, source, seed, length, visitor):
+    def run(prompts: str, seed: Any, visitor: gr.Request) -> Iterator[list[Any]]:
+        for sentence, figure, value in tab.sweep(prompts, seed, visitor):
             shown = gr.update(value=figure, visible=True) if isinstance(figure, go.Figure) else gr.skip()
             yield [sentence, shown, gr.update(interactive=value is not None)]
 
     def put_found(specs: Any, visitor: gr.Request) -> Any:
         return put(tab.found(visitor), specs)
 
-    start.click(run, [*box.inputs, seed, length], [told, chart, use], **private, **places.event_options)
+    start.click(run, [prompts, seed], [told, chart, use], **private, **places.event_options)
     stop.click(tab.stop, None, None, **private)
     use.click(put_found, lanes, lanes, **private)
