@@ -146,6 +146,16 @@ def get(folders: Sequence[Path], name: str, base: Base) -> Checkpoint:
     raise ModelError(f"There is no checkpoint {name!r}; listed for {base.model!r}: {names}.")
 
 
+def require(folders: Sequence[Path], name: str) -> Checkpoint:
+    """The head called `name`, for whatever model. Raises ModelError where there is none, or it is damaged."""
+    _check_name(name)
+    for folder in folders:
+        if any((folder / f"{name}{suffix}").exists() for suffix in (".safetensors", *OTHER_FORMATS)):
+            return read(folder, name)
+    there = sorted({path.stem for folder in folders for path in folder.glob("*.safetensors")})
+    raise ModelError(f"There is no checkpoint {name!r}; there are: {', '.join(there) or 'none'}.")
+
+
 def default_for(kind: str, usable: Sequence[Checkpoint]) -> Checkpoint | None:
     """The head that a policy of this kind takes when none is named: the shipped one, else the first by name."""
     fitting = [checkpoint for checkpoint in usable if checkpoint.meta.kind == kind]

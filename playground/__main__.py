@@ -22,7 +22,7 @@ from playground.errors import PlaygroundError
 from playground.feedback.export import FORMATS
 from playground.feedback.export import export as export_votes
 from playground.feedback.store import Store
-from playground.parts import load_parts
+from playground.parts import check_specs, load_parts
 from playground.training.commands import add_commands
 from playground.training.predictors.bootstrap_commands import add_bootstrap_command
 from playground.training.predictors.reproduce_commands import add_reproduce_commands
@@ -79,7 +79,9 @@ def _add_space(commands: argparse._SubParsersAction[OneSentenceParser]) -> None:
 
 
 def generate(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
-    parts = load_parts(settings_from(vars(flags), environment))
+    settings = settings_from(vars(flags), environment)
+    check_specs(settings, flags.policy)
+    parts = load_parts(settings)
     request = Request(
         flags.prompt,
         flags.system,

@@ -24,7 +24,8 @@ from playground.compiling import compile_loops
 from playground.config import Settings
 from playground.decoding import engine
 from playground.decoding.policies.base import Resources
-from playground.decoding.policies.catalogue import Catalogue
+from playground.decoding.policies.catalogue import Catalogue, catalogue
+from playground.decoding.policies.spec import NO_CHECKPOINT
 from playground.decoding.scheduler import Scheduler, room_for
 from playground.decoding.trace import Event, Finished, Request, Trace
 from playground.errors import PlaygroundError
@@ -144,6 +145,16 @@ def _folders(settings: Settings) -> list[Path]:
             f"`checkpoints` must be an existing folder or a Hub repository org/name, got {settings.checkpoints}."
         )
     return folders
+
+
+def check_specs(settings: Settings, specs: Sequence[str]) -> None:
+    """Raises PlaygroundError or ModelError for a policy that no model could run, before one is loaded: an unknown name, key or
+    value, or a head that lies nowhere."""
+    folders, policies = _folders(settings), catalogue({})
+    for spec in specs:
+        name = str(policies.parse(spec).values.get("checkpoint", NO_CHECKPOINT))
+        if name != NO_CHECKPOINT:
+            checkpoints.require(folders, name)
 
 
 def open_store(settings: Settings) -> Store:

@@ -119,7 +119,7 @@ def read_prompts(path: Path, request: Request) -> list[Request]:
             )
             for record in records
         ]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise PlaygroundError(
             f"`prompts` must be a JSON list of objects with the key prompt, which {path} is not."
         ) from error

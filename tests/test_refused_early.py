@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from playground import parts
+from playground.__main__ import main
 from playground.training import commands
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,3 +46,63 @@ def test_the_app_judges_its_folder_of_heads_first(
         runpy.run_path(str(ROOT / "app.py"), run_name="app")
     assert left.value.code == 2
     assert "must be an existing folder" in capsys.readouterr().err
+
+
+TEXTS, DATA, LABELS = "texts.jsonl", "data", "labels.jsonl"
+SUITE = ["--suite", "minimal-pairs"]
+BEHIND_A_FILE = "file/x"
+BAD: list[list[str]] = [
+    ["generate", "--prompt", "a", "--policy", "fixd"],
+    ["generate", "--prompt", "a", "--policy", "fixed:temperature=9"],
+    ["generate", "--prompt", "a", "--policy", "adaptive-token:checkpoint=nope"],
+    ["generate", "--prompt", "a", "--policy", "fixed", "--checkpoints", "nowhere"],
+    ["suggest-t", "--prompts", "missing.json"],
+    ["sample", "--prompts", "missing.json", "--reward", "fewer-repeats", "--out", "x.jsonl"],
+    ["sample", "--prompts", "deep.json", "--reward", "fewer-repeats", "--out", "x.jsonl"],
+    ["sample", "--prompts", "stories.json", "--reward", "contains-answer", "--out", "x.jsonl"],
+    ["sample", "--prompts", "stories.json", "--reward", "fewer-repeats", "--out", BEHIND_A_FILE],
+    ["sample", "--prompts", "stories.json", "--reward", "fewer-repeats", "--out", DATA],
+    ["sample", *SUITE, "--out", BEHIND_A_FILE],
+    ["sample", "--suite", "grounded-or-varied", "--data", DATA, "--out", "x.jsonl"],
+    ["scores", *SUITE, "--out", BEHIND_A_FILE],
+    ["train", "--data", "missing.jsonl", "--level", "token", "--loss", "separate", "--out", "x"],
+    ["train", "--data", "deep.json", "--level", "token", "--loss", "separate", "--out", "x"],
+    ["train", "--data", LABELS, "--level", "token", "--loss", "separate", "--out", "../x"],
+    ["train", "--data", LABELS, "--level", "token", "--loss", "separate", "--out", "x", "--folder", BEHIND_A_FILE],
+    ["train", "--data", LABELS, "--level", "token", "--loss", "separate", "--out", "x", "--parent", "nope"],
+    ["evaluate", *SUITE, "--labels", "missing.jsonl", "--out", "x"],
+    ["evaluate", *SUITE, "--labels", "deep.json", "--out", "x"],
+    ["evaluate", *SUITE, "--labels", LABELS, "--out", BEHIND_A_FILE],
+    ["evaluate", *SUITE, "--labels", LABELS, "--head", "nope", "--out", "x"],
+    ["evaluate", "--suite", "repetition", "--head", "nope", "--out", "x"],
+    ["evaluate", "--suite", "repetition", "--head", "adaptive-token.smollm2-135m", "--out", BEHIND_A_FILE],
+    ["calibrate", "--head", "nope"],
+    ["calibrate", "--head", "adaptive-token.smollm2-135m", "--prompts", "deep.json"],
+    ["bootstrap", "--out", BEHIND_A_FILE],
+    ["bootstrap", "--texts", "missing.jsonl", "--out", "x"],
+    ["tempnet", "--texts", "missing.jsonl", "--out", "x"],
+    ["auto-deco", "--texts", "deep.json", "--out", "x"],
+    ["tuned-lens", "--texts", "missing.jsonl", "--layers", "3", "--out", "x"],
+    ["tuned-lens", "--texts", TEXTS, "--layers", "3", "--out", "Bad Name"],
+    ["auto-deco", "--texts", TEXTS, "--out", "x", "--folder", BEHIND_A_FILE],
+    ["difficulty", "--prompts", "deep.json", "--out", "x"],
+    ["difficulty", "--prompts", "stories.json", "--out", "../x"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", BAD, ids=" ".join)
+def test_a_command_judges_heads_files_and_places_first(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "stories.json").write_bytes((ROOT / "playground" / "prompts" / "stories.json").read_bytes())
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "file").write_text("")
+    (tmp_path / LABELS).write_text("")
+    (tmp_path / DATA).mkdir()
+    texts = [{"prompt": f"Prompt {number}?", "reply": "A reply."} for number in range(40)]
+    (tmp_path / TEXTS).write_text("".join(json.dumps(text) + "\n" for text in texts))
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, "--data-folder", str(tmp_path / "home")], {}) == 2
+    error = capsys.readouterr().err.strip()
+    assert error
+    assert "\n" not in error

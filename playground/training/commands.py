@@ -64,10 +64,13 @@ def command_line() -> str:
 
 
 def _calibrate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import ahead
     from playground.training.evaluation import calibrate
 
     settings = settings_from(vars(arguments), environment)
     names = ("prompts", "limit", "max_tokens", "seed")
     values = {name: getattr(arguments, name) for name in names}
     folders = heads_of(arguments, settings)
+    ahead.named_heads(folders, arguments.head)
+    calibrate.prompts_of(arguments.prompts, arguments.limit)
     calibrate.run(load_model(settings), heads=arguments.head, folders=folders, command=command_line(), **values)

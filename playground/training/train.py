@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,18 +14,20 @@ from typing import Any
 import torch
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import NAME, Checkpoint, load, read, save
+from models.checkpoints import Checkpoint, load, read, save
 from models.errors import ModelError
 from models.meta import Base, Meta
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
 from playground.records import Preference
+from playground.training.ahead import place_of_head
 from playground.training.evaluation import card
 from playground.training.exclusions import grid_of
 from playground.training.features import pairs_of
 from playground.training.fit import Epoch, Fit, Pairs, Recipe, fit, split_by_prompt
 from playground.training.resume import Resume
 
+Votes = tuple[list[Preference], str]  # what `read_preferences` gives
 ROOT = Path(__file__).resolve().parents[2]
 SEQUENCE = Recipe(
     beta=1.0, learning_rate=2e-3, pull=0.02, dropout=0.5, batch=512, epochs=200, patience=20, pool="family"
@@ -54,7 +55,7 @@ def run(
     progress: Callable[[Epoch], None] | None = None,
     stop: Callable[[], bool] | None = None,
     reading: Callable[[int, int], None] | None = None,
-    votes: tuple[list[Preference], str] | None = None,
+    votes: Votes | None = None,
 ) -> Checkpoint:
     """Fits a head to the votes in `data` and writes its three files to `folder`. Deterministic by the recipe's seed.
 
@@ -68,7 +69,7 @@ def run(
     and ends with the same weights. Raises PlaygroundError where the data cannot teach this loss.
     """
     recipe = recipe or RECIPES[level]
-    _check_place(folder, name)
+    place_of_head(folder, name)
     preferences, digest = votes or read_preferences(data)
     base = Base.of(model)
     start = None if parent is None else _start(parent, level, base)
@@ -100,7 +101,7 @@ def run(
     return checkpoint
 
 
-def read_preferences(paths: Sequence[Path]) -> tuple[list[Preference], str]:
+def read_preferences(paths: Sequence[Path]) -> Votes:
     """The votes of some preference/1 files, and the sha256 of the files' bytes one after the other."""
     digest = hashlib.sha256()
     preferences = []
@@ -157,20 +158,6 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+" if differs else "")
-
-
-def _check_place(folder: Path, name: str) -> None:
-    """Raises PlaygroundError for a place that cannot take the checkpoint, before anything is computed."""
-    if not NAME.fullmatch(name):
-        raise PlaygroundError(
-            f"`out` must have 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front, got {name[:80]!r}."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PlaygroundError(f"`folder` cannot be written ({error.strerror}: {folder}); choose another.") from error
-    if not os.access(folder, os.W_OK):
-        raise PlaygroundError(f"`folder` cannot be written ({folder}); choose another.")
 
 
 def _check_name(folder: Path, name: str, digest: str, recipe: Recipe, parent: Checkpoint | None) -> None:

@@ -88,7 +88,7 @@ def add_train_command(subparsers: Any) -> None:
 def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     from models.checkpoints import SHIPPED, get
     from models.meta import Base
-    from playground.training import exclusions, train
+    from playground.training import ahead, exclusions, train
     from playground.training.commands import command_line, heads_of, load_model
 
     settings = settings_from(vars(arguments), environment)
@@ -96,6 +96,8 @@ def _train(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
     if arguments.folder is None and (SHIPPED / f"{arguments.out}.safetensors").exists():
         raise PlaygroundError(f"`--out` must be a new name: a head {arguments.out!r} ships.")
     recipe = train.recipe_for(arguments.level, **given)
+    ahead.place_of_head(arguments.folder or settings.trained_heads, arguments.out)
+    ahead.named_heads(heads_of(arguments, settings), [arguments.parent] if arguments.parent else [])
     votes = train.read_preferences(arguments.data)  # refused before the model is loaded
     exclusions.grid_of(votes[0], arguments.level, recipe.loss)
     model = load_model(settings)

@@ -44,13 +44,18 @@ def run(
     checkpoints = [get(folders, name, base) for name in heads]
     ready = {c.name: trained(c) for c in checkpoints}
     specs = [f"{c.meta.kind}:checkpoint={c.name}" for c in checkpoints]
-    records = held_out(SUITES if prompts is None else (prompts,), limit)
+    records = prompts_of(prompts, limit)
     requests = [replace(request_for(r, seed, max_tokens), source=r.get("source")) for r in records]
     decoded = [replies(model, request, specs, ready) for request in tqdm(requests, desc="calibrate")]
     for checkpoint, traces in zip(checkpoints, zip(*decoded, strict=True), strict=True):
         logits = [model.score(trace.prompt_ids, trace.token_ids) for trace in traces]
         figures = {**figures_of(traces, logits), "max_tokens": max_tokens, "seed": seed, "command": command}
         _record(checkpoint, figures)
+
+
+def prompts_of(prompts: Path | None, limit: int) -> list[dict[str, Any]]:
+    """The prompts that are decoded: of the file `prompts`, else of the project's own."""
+    return held_out(SUITES if prompts is None else (prompts,), limit)
 
 
 def held_out(files: Iterable[Path], limit: int) -> list[dict[str, Any]]:
@@ -68,7 +73,7 @@ def held_out(files: Iterable[Path], limit: int) -> list[dict[str, Any]]:
                 for record in json.loads(path.read_text(encoding="utf-8"))
                 if record.get("split", "test") == "test" and record["prompt"]
             ]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PlaygroundError(f"`prompts` must be a JSON list of objects with prompt; {path} is not.") from error
         if not found:
             raise PlaygroundError(

@@ -37,7 +37,7 @@ from playground.training.fit import fit
 from playground.training.labels.tasks import SUITES, Task, tasks_of
 from playground.training.pairs import Pairs
 from playground.training.recipe import Recipe
-from playground.training.train import commit, read_preferences, recipe_for
+from playground.training.train import Votes, commit, read_preferences, recipe_for
 
 LINEAR, UNTRAINED = "linear head", "untrained head"
 
@@ -64,15 +64,17 @@ def run(
     folds: int = 8,
     command: str = "",
     unfinished: bool = False,
+    votes: Votes | None = None,
 ) -> dict[str, Any]:
     """Writes SUITE.json and SUITE.html to the folder `out`; returns what the JSON holds.
 
     table        the score table, `out`/SUITE.scores.jsonl unless given; what it lacks is decoded first
+    votes        what `read_preferences(labels)` gave, where that has been called already
     unfinished   take the table as it is: the tasks of which it holds every plain temperature
     """
     plan, tasks = plan_of(suite), tasks_of(suite, data)
     table = table or out / f"{suite}.scores.jsonl"
-    known = labels_of(model, labels, data, features, plan.grid)  # refused before anything is decoded
+    known = labels_of(model, labels, data, features, plan.grid, votes)  # refused before anything is decoded
     found = scores.read(table)[0] if unfinished else scores.run(model, tasks, plan, table)
     items = items_of(plan, tasks, found)
     parts = folds_of(plan, [item.task for item in items], folds)
@@ -139,10 +141,17 @@ def items_of(plan: Plan, tasks: Sequence[Task], found: scores.Scores) -> list[It
     return items
 
 
-def labels_of(model: Any, paths: Sequence[Path], data: Path | None, features: Path, grid: tuple[float, ...]) -> Labels:
+def labels_of(
+    model: Any,
+    paths: Sequence[Path],
+    data: Path | None,
+    features: Path,
+    grid: tuple[float, ...],
+    votes: Votes | None = None,
+) -> Labels:
     """Reads the labels and finds the cluster of each by its prompt. A prompt of no suite is dropped: nobody could say
     whether it belongs to what is held out. Raises PlaygroundError where nothing is left, or an arm drew from another grid."""
-    preferences, digest = read_preferences(paths)
+    preferences, digest = votes or read_preferences(paths)
     suites = [suite for suite in SUITES if data is not None or suite == "minimal-pairs"]
     clusters = {task.prompt: task.cluster for suite in suites for task in tasks_of(suite, data)}
     mine = [preference for preference in preferences if preference.prompt in clusters]

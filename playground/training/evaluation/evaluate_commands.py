@@ -62,19 +62,24 @@ def add_evaluate_commands(subparsers: Any) -> None:
 
 
 def _scores(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import ahead
     from playground.training.commands import load_model
     from playground.training.evaluation import scores
     from playground.training.evaluation.plan import plan_of
     from playground.training.labels.tasks import tasks_of
 
     tasks = tasks_of(arguments.suite, arguments.data)  # refused before the model is loaded
+    ahead.output(arguments.out)
     model = load_model(settings_from(vars(arguments), environment))
     scores.run(model, tasks, plan_of(arguments.suite), arguments.out)
 
 
 def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
+    from playground.training import ahead
     from playground.training.commands import command_line, heads_of, load_model
     from playground.training.evaluation import evaluate, repetition_commands
+    from playground.training.labels.tasks import tasks_of
+    from playground.training.train import read_preferences
 
     check(arguments)
 
@@ -86,9 +91,13 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
             "`--labels` must name preference/1 files that heads learn from; make them with `sample --suite`."
         )
     settings = settings_from(vars(arguments), environment)
+    folders = heads_of(arguments, settings)
+    ahead.named_heads(folders, arguments.head)  # all refused before the model is loaded
+    ahead.output_folder(arguments.out)
+    tasks_of(arguments.suite, arguments.data)
+    votes = read_preferences(arguments.labels)
     model = load_model(settings)
     base = Base.of(model)
-    folders = heads_of(arguments, settings)
     for name in arguments.head:
         evaluate.check_head(get(folders, name, base))  # refused before anything is decoded
     result = evaluate.run(
@@ -96,6 +105,7 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
         suite=arguments.suite,
         data=arguments.data,
         labels=arguments.labels,
+        votes=votes,
         out=arguments.out,
         features=settings.cache_folder / "features",
         table=arguments.scores,

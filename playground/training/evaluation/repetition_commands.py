@@ -39,6 +39,7 @@ def add_repetition_flags(add: Any) -> None:
 
 def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Writes repetition.replies.jsonl, repetition.json and repetition.html to --out, and the cards of --head."""
+    from playground.training import ahead
     from playground.training.commands import command_line, heads_of, load_model
     from playground.training.evaluation import repetition, repetition_card
     from playground.training.evaluation.repetition_figures import figures
@@ -48,9 +49,11 @@ def run(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     split, samples = arguments.split or "test", arguments.samples or 1
     wanted = chosen(tasks(arguments.data), split, arguments.limit)  # refused before the model is loaded
     settings = settings_from(vars(arguments), dict(environment))
+    folders = heads_of(arguments, settings)
+    ahead.named_heads(folders, arguments.head)
+    ahead.output_folder(arguments.out)
     model = load_model(settings)
     base = Base.of(model)
-    folders = heads_of(arguments, settings)
     written = [get(folders, name, base) for name in arguments.head]
     policies, heads = resolved([*map(spec_of, written), *arguments.policy], folders, base)
     table = arguments.out / f"{NAME}.replies.jsonl"

@@ -83,7 +83,7 @@ def prompt_records(path: Path, split: str, limit: int | None = None) -> list[dic
     try:
         everything = json.loads(path.read_text(encoding="utf-8"))
         records = [r for r in everything if r["split"] == split and r["id"] and r["prompt"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PlaygroundError(
             f"`prompts` must be a JSON list of objects with id, split and prompt; {path} is not."
         ) from error

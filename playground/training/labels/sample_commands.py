@@ -60,15 +60,23 @@ def _sample(arguments: argparse.Namespace, environment: dict[str, str]) -> None:
 
 
 def _of_prompts(arguments: argparse.Namespace, environment: dict[str, str]) -> Mapping[str, int]:
+    from playground.training import ahead
     from playground.training.commands import load_model
     from playground.training.labels import candidates
+    from playground.training.labels.lanes import prompt_records
+    from playground.training.labels.rewards import check_answers, reward_named
 
+    split, limit = getattr(arguments, "split", None) or "train", arguments.limit
+    judge, records = reward_named(arguments.reward), prompt_records(arguments.prompts, split, limit)
+    check_answers(judge, records)  # refused before the model is loaded, like a place that cannot be written
+    ahead.output(arguments.out)
     names = ("prompts", "reward", "out", "split", "limit", "seed", "n", "max_tokens", "level", "pairing", "pairs")
     values = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return candidates.run(load_model(settings_from(vars(arguments), environment)), **values)
 
 
 def _of_suite(arguments: argparse.Namespace, environment: dict[str, str]) -> Mapping[str, int]:
+    from playground.training import ahead
     from playground.training.commands import load_model
     from playground.training.labels import suite_candidates
     from playground.training.labels.tasks import tasks_of
@@ -76,6 +84,7 @@ def _of_suite(arguments: argparse.Namespace, environment: dict[str, str]) -> Map
     tasks = tasks_of(arguments.suite, arguments.data)  # refused before the model is loaded
     selection = (arguments.split, arguments.per_cluster, arguments.limit, arguments.family)
     chosen = suite_candidates.choose(tasks, *selection)
+    ahead.output(arguments.out)
     names = ("out", "each", "sets", "pairing", "pairs", "seed")
     values = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return suite_candidates.run(load_model(settings_from(vars(arguments), environment)), chosen, **values)

@@ -32,13 +32,17 @@ def add_bootstrap_command(subparsers: Any) -> None:
 
 
 def _bootstrap(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    from playground.training import ahead
     from playground.training.commands import command_line, load_model
-    from playground.training.predictors import bootstrap
+    from playground.training.predictors import bootstrap, corpus
 
     settings = settings_from(vars(arguments), environment)
     folder = arguments.out or settings.trained_heads
     if folder.exists() and not folder.is_dir():
         raise PlaygroundError(f"`out` must be a folder, got {folder}.")
+    ahead.output_folder(folder)
+    if arguments.texts is not None:
+        corpus.read(arguments.texts)  # refused before the model is loaded
     names = {
         "limit": "prompts",
         "max_tokens": "max_tokens",

@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[list[Text], str]:
         raw = path.read_bytes()
         records = [json.loads(line) for line in raw.decode("utf-8").splitlines() if line.strip()]
         texts = [Text(r["prompt"], r["reply"], _held_out(r.get("cluster", r["prompt"]))) for r in records if r["reply"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PlaygroundError(f"`texts` must be a file of JSON lines with prompt and reply; {path} is not.") from error
     if len({text.held_out for text in texts}) < 2:
         raise PlaygroundError(f"`texts` must hold at least about ten prompts with replies, {path} has {len(texts)}.")

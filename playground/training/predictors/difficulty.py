@@ -44,7 +44,7 @@ def run(
 ) -> Checkpoint:
     """Labels the prompts, fits the probe and writes its three files to `folder`. Deterministic by the recipe's seed."""
     recipe = recipe or Recipe()
-    records = [{**r, "split": split} for split in SPLITS for r in prompt_records(prompts, split, limit)]
+    records = records_of(prompts, limit)
     observed = observe(model, records, recipe, features_folder)
     probe, epoch = fit(observed, recipe)
     meta = Meta(
@@ -61,6 +61,11 @@ def run(
         commit=commit(),
     )
     return save(folder, name, probe, meta, difficulty_card.text(name, meta))
+
+
+def records_of(prompts: Path, limit: int | None) -> list[dict[str, Any]]:
+    """The prompts of all splits. Raises PlaygroundError for a file that lacks one."""
+    return [{**r, "split": split} for split in SPLITS for r in prompt_records(prompts, split, limit)]
 
 
 def fit(observed: Sequence[Observed], recipe: Recipe) -> tuple[DifficultyProbe, int]:

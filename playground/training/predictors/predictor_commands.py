@@ -66,13 +66,19 @@ def _given(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def _common(arguments: argparse.Namespace, environment: Mapping[str, str], cache: str) -> dict[str, Any]:
     """What every training run is told: the model, where to write, where to keep what is costly, and the command."""
+    from playground.training import ahead
     from playground.training.commands import command_line, load_model
+    from playground.training.predictors import corpus
 
     settings = settings_from(vars(arguments), environment)
+    folder = arguments.folder or settings.trained_heads
+    ahead.place_of_head(folder, arguments.out)
+    if "texts" in vars(arguments):
+        corpus.read(arguments.texts)  # refused before the model is loaded
     return {
         "model": load_model(settings),
         "name": arguments.out,
-        "folder": arguments.folder or settings.trained_heads,
+        "folder": folder,
         "features_folder": settings.cache_folder / cache,
         "command": command_line(),
     }
@@ -107,5 +113,6 @@ def _difficulty(arguments: argparse.Namespace, environment: Mapping[str, str]) -
     from playground.training.predictors.difficulty_labels import Recipe
 
     recipe = replace(Recipe(), **_given(arguments, "seed"))
+    difficulty.records_of(arguments.prompts, arguments.limit)
     common = _common(arguments, environment, "difficulty")
     difficulty.run(prompts=arguments.prompts, limit=arguments.limit, recipe=recipe, **common)

@@ -79,7 +79,7 @@ def _read(data: Path, name: str, *keys: str) -> list[dict[str, Any]]:
         records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not all(key in record for record in records for key in keys):
             raise KeyError
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PlaygroundError(
             f"`data` must be a folder with {SELF_INSTRUCT}, {GSM8K} and {XQUAD}, each of JSON lines ({name}: "
             f"{', '.join(keys)}), {path} is not readable so."

@@ -43,7 +43,7 @@ def grounded(data: Path | None) -> Iterator[Task]:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             try:
                 yield _question(json.loads(line), split)
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise PlaygroundError(
                     f"{path}, line {number}, must be an object with id, article, passage, question and answers."
                 ) from error

@@ -97,6 +97,6 @@ def _lines(path: Path, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
             record = json.loads(line)
             if not all(isinstance(record[name], str) and record[name] for name in names):
                 raise ValueError(line)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise PlaygroundError(f"{path}, line {number}, must be an object with {' and '.join(names)}.") from error
         yield record
