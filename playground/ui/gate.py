@@ -21,6 +21,7 @@ ROUTES = {
     "/": GET,
     "/theme.css": GET,
     "/favicon.ico": GET,
+    "/preview.png": GET,
     "/robots.txt": GET,
     f"{API}startup-events": GET,  # Gradio asks for it when it is launched
     f"{API}queue/data": GET,

@@ -17,6 +17,7 @@ from playground.ui.gate import Gate
 from playground.ui.kept import Kept
 from playground.ui.operators import Operators
 from playground.ui.places import Places
+from playground.ui.preview import Preview
 from playground.ui.render import precise
 from playground.ui.runs import Runs
 
@@ -44,8 +45,11 @@ class Page(gr.Blocks):
 
     def launch(self, *given: Any, **options: Any) -> Any:
         """As `Blocks.launch`; what is not given is as `launch_options` has it."""
-        gate = {"middleware": [Middleware(Gate, operators=self.operators)]}
-        options["app_kwargs"] = {**(options.get("app_kwargs") or {}), **gate}
+        before = [
+            Middleware(Gate, operators=self.operators),
+            Middleware(Preview, title=str(self.title), description=LEAD),
+        ]
+        options["app_kwargs"] = {**(options.get("app_kwargs") or {}), "middleware": before}
         return super().launch(*given, **{**launch_options(self.settings), **options})
 
 
@@ -88,6 +92,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "server_port": settings.port,
         "theme": theme(),
         "css_paths": [STATIC / "style.css"],
+        "favicon_path": STATIC / "icon.png",
         "show_error": False,
         "share": False,
         "ssr_mode": False,
