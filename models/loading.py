@@ -23,7 +23,7 @@ from models.llama import blocks, kernels
 from models.llama.model import LlamaModel, rows_keep_their_bits, threads_keep_bits
 from models.llama.network import Network, rotary_of, unsupported
 from models.precision import OFFERED, measured
-from models.threads import Threads, at_most
+from models.threads import Threads, allowed, at_most
 from models.transformers_model import TransformersModel
 
 EMBEDDED = "embedded"
@@ -69,7 +69,7 @@ def load_language_model(
     """The embedded default, a local folder, a GGUF file or a Hub id (at `revision`), never running remote code.
 
     On a CPU a Llama-like model runs in models.llama unless `precision` is float32; everything else runs in transformers.
-    `threads` sets PyTorch's; None takes fewer than those where other programs are busy and that changes no bit.
+    `threads` sets PyTorch's; None takes fewer where a container allows fewer, or other programs are busy and no bit changes.
     Raises ModelError with one sentence that says what was tried and what would work.
     """
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -78,8 +78,7 @@ def load_language_model(
         raise ModelError(f"`precision` must be one of {', '.join(OFFERED)}, got {precision!r}.")
     place = _device(device)
     cache = cache or Path.home() / ".cache" / "adaptive-decoding-playground"
-    if threads is not None:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or allowed())
     watched = Threads() if threads is None else None
     source = _source(model, revision, cache)
     if place.type != "cpu" or precision == "float32":

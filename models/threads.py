@@ -41,7 +41,7 @@ class Threads:
     ) -> None:
         cores = machine.cores()
         self.cores = len(cores)
-        self.most = max(1, math.ceil(min(torch.get_num_threads(), machine.quota())))
+        self.most = allowed()
         self._read = (now, busy or (lambda: machine.busy_seconds(cores)), own)
         self._allowed: deque[int] = deque([self.most], maxlen=RECENT)
         self._last = self._look()
@@ -66,6 +66,11 @@ class Threads:
             others = (busy - own) / seconds
             self._allowed.append(max(1, min(self.most, self.cores - math.ceil(others - SLACK))))
         return self.count
+
+
+def allowed() -> int:
+    """PyTorch's threads, or fewer where a container may use fewer cores: more would run at once and then stand still."""
+    return max(1, math.ceil(min(torch.get_num_threads(), machine.quota())))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from models.checkpoints import NAME, SHIPPED, Checkpoint, get, load
 from models.language_model import LanguageModel
 from models.meta import Base
+from models.threads import allowed
 from playground.config import Settings, settings_from
 from playground.errors import PlaygroundError
 from playground.feedback.export import export
@@ -245,7 +246,7 @@ def _changed(settings: Settings, *names: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(max(1, (os.cpu_count() or 2) // 2))  # the page keeps the other half of the cores
+    torch.set_num_threads(max(1, allowed() // 2))  # the page keeps the other half of the cores
     code = serve(work)
     sys.stderr.flush()
     os._exit(code)  # all is written; taking the interpreter down would keep the page waiting

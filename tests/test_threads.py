@@ -86,6 +86,18 @@ def test_a_container_takes_what_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -
     assert Machine(monkeypatch, cores=4, threads=4, quota=1.5).run(3.9) == 1
 
 
+def test_a_model_whose_threads_are_fixed_takes_no_more_than_a_container_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(machine, "quota", lambda: 0.7)
+    try:
+        assert load_language_model(precision="float32", cache=Settings().cache_folder).precision == "float32"
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_counters_that_stand_still_or_run_backwards_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     odd = Machine(monkeypatch)
     odd.busy = -100.0
