@@ -1,7 +1,10 @@
 """The card says what its meta says: who labelled, which loss, what a suite found."""
 
+from dataclasses import replace
+
+from models.checkpoints import SHIPPED, read
 from models.meta import Base, Meta
-from playground.training.evaluation import card
+from playground.training.evaluation import afterwards, card
 
 
 def meta(metrics: dict, **changes) -> Meta:
@@ -119,3 +122,23 @@ def test_a_suites_table_is_whole_and_says_what_a_win_means():
 
 def test_a_head_without_figures_says_how_to_get_them():
     assert "run `python -m playground evaluate --suite SUITE`" in card.text("head", meta({}))
+
+
+def test_what_was_found_afterwards_stands_on_the_card_of_that_head_alone() -> None:
+    shipped = {kind: read(SHIPPED, f"{kind}.smollm2-135m") for kind in ("adaptive-sequence", "difficulty-probe")}
+    for words in ("−.018 ± .079", "+.051 ± .032", "did not replicate", "begun reply"):
+        assert words in shipped["adaptive-sequence"].card
+    assert "450 of 474" in shipped["difficulty-probe"].card
+    for head in shipped.values():
+        assert afterwards.lines(head.meta)
+        other = replace(head.meta.base, revision="another")
+        assert afterwards.lines(replace(head.meta, base=other)) == []
+        assert afterwards.lines(replace(head.meta, data_sha256="0" * 64)) == []
+    learned_anew = replace(shipped["adaptive-sequence"].meta, data_sha256="0" * 64)
+    assert "Found afterwards" not in card.text("head", learned_anew)
+
+
+def test_the_shipped_cards_of_the_heads_are_their_metas() -> None:
+    for kind in ("adaptive-sequence", "adaptive-token"):
+        head = read(SHIPPED, f"{kind}.smollm2-135m")
+        assert card.text(head.name, head.meta) == head.card

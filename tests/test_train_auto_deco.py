@@ -197,5 +197,6 @@ def test_the_command_writes_heads_that_load_and_a_card_with_every_rival(
     assert "typed" in card
     for label, rival in made.meta.metrics["held_out"]["rivals"].items():
         assert f"| {label} | {rival['nats']:.4f} |" in card
+        assert f"nats; over tokens {made.meta.metrics['held_out']['head'] - rival['nats']:+.4f}." in card
         assert f"- against {label}: " in card
     assert f"{made.meta.metrics['correlation_temperature_entropy']:+.3f}" in card

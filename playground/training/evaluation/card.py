@@ -7,7 +7,7 @@ from typing import Any
 
 from models.meta import Meta
 from playground.decoding.counts import several
-from playground.training.evaluation import repetition_card
+from playground.training.evaluation import afterwards, repetition_card
 from playground.training.evaluation.plan import MARGIN
 from playground.training.lpo import LATENT
 
@@ -46,6 +46,7 @@ def text(name: str, meta: Meta) -> str:
         "|" + "---|" * len(meta.grid),
         "| " + " | ".join(f"{share:.1%}" for share in meta.temperature_histogram) + " |\n",
         *_matched(meta.metrics.get("matched_entropy", {})),
+        *_afterwards(meta),
         *_limits(meta),
     ]
     return "\n".join(parts) + "\n"
@@ -71,6 +72,11 @@ def _labels(meta: Meta) -> list[str]:
     if meta.parent:
         lines += [f"It went on from `{meta.parent}`."]
     return lines
+
+
+def _afterwards(meta: Meta) -> list[str]:
+    found = afterwards.lines(meta)
+    return ["## Found afterwards\n", *found, ""] if found else []
 
 
 def _limits(meta: Meta) -> list[str]:

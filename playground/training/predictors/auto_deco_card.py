@@ -56,15 +56,17 @@ def text(name: str, meta: Meta) -> str:
 def _held_out(held: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Held-out loss\n",
-        f"Nats for a reference token, mean over {held['tokens']} tokens of {held['texts']} texts. Differences are means over texts "
-        "with 95 % t intervals, paired by text, so that a short answer weighs what a long passage does. Constants and the formula "
-        "of the entropy H were chosen on the training tokens.\n",
-        "| temperature | nats | heads minus it |",
-        "|---|---|---|",
-        f"| **these heads**, soft top-p | {held['head']:.4f} | |",
+        f'Nats for a reference token, mean over {held["tokens"]} tokens of {held["texts"]} texts. "By text" is the mean over texts of '
+        "the difference per token, with a 95 % t interval over texts: a short answer weighs what a long passage does, so it is not "
+        "the difference of the means beside it, which stands last and has no interval. Constants and the formula of the entropy H "
+        "were chosen on the training tokens.\n",
+        "| temperature | nats, over tokens | heads minus it, by text | heads minus it, over tokens |",
+        "|---|---|---|---|",
+        f"| **these heads**, soft top-p | {held['head']:.4f} | | |",
     ]
     for label, rival in held["rivals"].items():
-        lines.append(f"| {label} | {rival['nats']:.4f} | {_interval(rival['head_minus_it'])} |")
+        over_tokens = held["head"] - rival["nats"]
+        lines.append(f"| {label} | {rival['nats']:.4f} | {_interval(rival['head_minus_it'])} | {over_tokens:+.4f} |")
     return [*lines, ""]
 
 
@@ -101,7 +103,7 @@ def _conclusion(held: Mapping[str, Any], meta: Meta, own: bool) -> list[str]:
             else "no different within the interval"
         )
         verdicts.append(
-            f"- against {label}: {verdict}, {held['head'] - held['rivals'][label]['nats']:+.4f} nats a token."
+            f"- against {label}: {verdict} by text, {_interval(minus)} nats; over tokens {held['head'] - rival['nats']:+.4f}."
         )
     if own:
         texts = "the model's own replies"
@@ -110,12 +112,25 @@ def _conclusion(held: Mapping[str, Any], meta: Meta, own: bool) -> list[str]:
         texts = "human text"
         limit = "one model, English text."
     return [
-        f"The loss asks how well the tempered, masked distribution predicts {texts}; per text:\n",
+        f"The loss asks how well the tempered, masked distribution predicts {texts}. The verdicts are by text; over tokens, where long",
+        "texts decide, the differences are smaller and no interval was measured:\n"
+        if _smaller(held)
+        else "texts decide, no interval was measured:\n",
         *verdicts,
         "",
         "It says nothing about how a sampled reply reads. Texts of one article are counted as if they were independent, there is",
         f"one training seed, {limit}",
     ]
+
+
+def _smaller(held: Mapping[str, Any]) -> bool:
+    """Whether the heads win less over tokens than by text against every rival that they beat."""
+    rivals = held["rivals"].values()
+    return all(
+        abs(held["head"] - r["nats"]) < abs(r["head_minus_it"]["mean"])
+        for r in rivals
+        if r["head_minus_it"]["mean"] < 0
+    )
 
 
 def _interval(value: Mapping[str, Any]) -> str:

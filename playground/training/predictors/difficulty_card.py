@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.meta import Meta
 from playground.decoding.decoders.difficulty_router import CLASSES, PRESETS
+from playground.training.evaluation import afterwards
 
 
 def text(name: str, meta: Meta) -> str:
@@ -34,7 +35,7 @@ def text(name: str, meta: Meta) -> str:
         "## Held-out figures\n",
         *_held_out(found),
         "## What it shows\n",
-        *_conclusion(found),
+        *_conclusion(found, afterwards.lines(meta)),
     ]
     return "\n".join(parts) + "\n"
 
@@ -78,7 +79,7 @@ def _held_out(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _conclusion(found: Mapping[str, Any]) -> list[str]:
+def _conclusion(found: Mapping[str, Any], later: Sequence[str]) -> list[str]:
     totals = {c: sum(counts.get(c, 0) for counts in found["labels"].values()) for c in CLASSES}
     absent = [c for c in CLASSES if totals[c] < 0.05 * found["prompts"]]
     gain, count = found["accuracy"] - found["majority"], sum(map(sum, found["confusion"]))
@@ -93,6 +94,7 @@ def _conclusion(found: Mapping[str, Any]) -> list[str]:
         )
     return [
         *lines,
+        *later,
         "- The labels are of one-sentence questions of fact in a few templates; on other prompts the class is a guess.",
         "- Whether the presets help was not measured: their instructions are meant for models that follow them.",
         "- One model, few prompts, and one training seed.",
