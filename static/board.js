@@ -67,9 +67,8 @@ function rest(more) {
 
 /* Draws up to `most` tokens that have arrived, shared by the lanes; true where some are left. */
 function draw(most) {
-  const scale = scaleOf(state.overlay);
   const share = Math.ceil(most / Math.max(1, state.lanes.length));
-  for (const lane of state.lanes) drawTokens(lane, share, scale);
+  for (const lane of state.lanes) drawTokens(lane, share, scaleFor(lane));
   return state.lanes.some((lane) => lane.spans.length < lane.tokens.length);
 }
 

@@ -103,13 +103,14 @@ function hideCard(now) {
 
 function closeCard() {
   clearTimeout(opening);
-  pin(false);
   if (card.contains(document.activeElement)) current?.span.focus({ preventScroll: true });
+  pin(false);
   clearTimeout(opening);
   card.hidden = true;
   current?.span.removeAttribute("aria-describedby");
   current?.span.classList.remove("pg-current");
   current = null;
+  showInCharts(null);
 }
 
 function pin(on) {
@@ -151,6 +152,7 @@ async function open(span, lane, position) {
     place(span);
   };
   draw();
+  showInCharts(position);
   if (cards.has(key)) return;
   const details = await server.inspect({ run: state.run, lane: lane.index, position });
   cards.set(key, details);

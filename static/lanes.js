@@ -42,7 +42,7 @@ function makeLane(head, index) {
   section.append(header, text, figures, note, table);
   grid.append(section);
   const channels = head.channels || [];
-  const lane = { index, label, channels, section, plain, text, line: text, caret, waits, figures, note, table, tokens: [], spans: [] };
+  const lane = { index, label, channels, shows: head.shows, section, plain, text, line: text, caret, waits, figures, note, table, tokens: [], spans: [] };
   return lane;
 }
 
@@ -101,12 +101,12 @@ function drawTokens(lane, most, scale) {
 }
 
 function repaint() {
-  const scale = scaleOf(state.overlay);
   const own = state.scales.find((other) => other.name === state.overlay);
   for (const lane of state.lanes) {
+    const scale = scaleFor(lane);
     lane.spans.forEach((span, i) => paint(lane, span, lane.tokens[i], scale));
-    lane.plain.hidden = !own || lane.channels.includes(own.name);
-    lane.plain.textContent = own ? `no “${own.title}”` : "";
+    lane.plain.hidden = state.overlay !== OWN && (!own || lane.channels.includes(own.name));
+    lane.plain.textContent = state.overlay === OWN ? `by ${scale?.title}` : own ? `no “${own.title}”` : "";
   }
 }
 

@@ -2,7 +2,7 @@
    calls its `repaint`. A scale is a record of playground/ui/scales.py; the channels' scales come with each run. */
 const SHADES = 256;
 const scales = fixed.scales;
-const state = { run: null, seq: -1, past: new Set(), lanes: [], scales: [], overlay: scales[0].name, done: true, closing: null };
+const state = { run: null, seq: -1, past: new Set(), lanes: [], scales: [], overlay: scales[0].name, chosen: null, done: true, closing: null };
 
 function make(tag, className, text) {
   const node = document.createElement(tag);
@@ -58,6 +58,11 @@ function shades(stops) {
 
 const colour = (scale, value) => shades(scale.stops[theme])[Math.round(shareOf(scale, value) * (SHADES - 1))];
 
+/* What colours a lane: the overlay, or the one in which its own policy does something. */
+const OWN = "own";
+const scaleFor = (lane) => scaleOf(state.overlay === OWN ? lane.shows : state.overlay);
+const shown = () => (state.overlay === OWN ? [...new Set(state.lanes.map(scaleFor))] : [scaleOf(state.overlay)]).filter(Boolean);
+
 /* Colours one token by `scale`, which is undefined where tokens have no colour. */
 function paint(lane, span, token, scale) {
   const value = scale ? valueOf(lane, token, scale.name) : null;
@@ -79,25 +84,29 @@ bar.append(group, legend);
 
 function drawLegend() {
   legend.replaceChildren();
-  const scale = scaleOf(state.overlay);
-  legend.title = scale?.help || "";
-  if (!scale) return;
-  if (scale.words.length) drawWords(scale);
-  else drawRuler(scale);
+  for (const scale of shown()) {
+    const part = make("div", "pg-key");
+    part.setAttribute("role", "img");
+    part.title = scale.help;
+    if (state.overlay === OWN) part.append(make("strong", "", scale.title));
+    legend.append(part);
+    if (scale.words.length) drawWords(scale, part);
+    else drawRuler(scale, part);
+  }
 }
 
-function drawWords(scale) {
+function drawWords(scale, part) {
   scale.words.forEach((word, i) => {
     const swatch = make("span", "pg-swatch");
     swatch.style.backgroundColor = colour(scale, scale.low + i);
     const item = make("span", "pg-word");
     item.append(swatch, word);
-    legend.append(item);
+    part.append(item);
   });
-  legend.setAttribute("aria-label", `${scale.title}: ${scale.words.join(", ")}`);
+  part.setAttribute("aria-label", `${scale.title}: ${scale.words.join(", ")}`);
 }
 
-function drawRuler(scale) {
+function drawRuler(scale, part) {
   const beyond = (side) => state.run !== null && scale[side] === state.run;
   const strip = make("div", "pg-strip");
   strip.style.backgroundImage = `linear-gradient(to right, ${scale.stops[theme].join(", ")})`;
@@ -111,8 +120,15 @@ function drawRuler(scale) {
   const ruler = make("div", "pg-ruler");
   ruler.append(strip, ticks);
   const said = (text, className) => (text ? [make("span", className, text)] : []);
-  legend.append(...said(scale.ends[0], "pg-end"), ruler, ...said(scale.ends[1], "pg-end"), ...said(scale.unit, "pg-unit"));
-  legend.setAttribute("aria-label", `${scale.title} from ${scale.low} ${scale.unit} ${scale.ends[0]} to ${scale.high} ${scale.unit} ${scale.ends[1]}`);
+  part.append(...said(scale.ends[0], "pg-end"), ruler, ...said(scale.ends[1], "pg-end"), ...said(scale.unit, "pg-unit"));
+  part.setAttribute("aria-label", `${scale.title} from ${scale.low} ${scale.unit} ${scale.ends[0]} to ${scale.high} ${scale.unit} ${scale.ends[1]}`);
+}
+
+/* What the visitor chooses stays chosen, and the charts follow it. */
+function pick(name, focus) {
+  state.chosen = group.dataset.chosen = name;
+  choose(name, focus);
+  trigger("overlay", {});
 }
 
 function choose(name, focus) {
@@ -127,9 +143,12 @@ function choose(name, focus) {
   repaint();
 }
 
-/* The switch for the scales at hand; what was chosen stays chosen where it still is. */
+/* The switch for the scales at hand. Until the visitor has chosen one that is there, the lanes show that in which their
+   policies do something; where those differ, each its own. */
 function drawSwitch() {
   const names = [...scales, ...state.scales].map((scale) => [scale.name, scale.title, scale.help]);
+  const first = [...new Set(state.lanes.map((lane) => lane.shows))].filter(scaleOf);
+  if (first.length > 1) names.unshift([OWN, "Each its own", "Each lane in the channel in which its policy does something."]);
   group.replaceChildren(
     ...[...names, ["none", "None", ""]].map(([name, title, help]) => {
       const button = make("button", "", title);
@@ -137,11 +156,12 @@ function drawSwitch() {
       button.dataset.overlay = name;
       button.title = help;
       button.setAttribute("role", "radio");
-      button.addEventListener("click", () => choose(name, false));
+      button.addEventListener("click", () => pick(name, false));
       return button;
     }),
   );
-  choose(scaleOf(state.overlay) || state.overlay === "none" ? state.overlay : scales[0].name, false);
+  const offered = [...group.children].map((button) => button.dataset.overlay);
+  choose(offered.includes(state.chosen) ? state.chosen : first.length > 1 ? OWN : first[0] || scales[0].name, false);
 }
 
 group.addEventListener("keydown", (event) => {
@@ -149,5 +169,5 @@ group.addEventListener("keydown", (event) => {
   if (!step) return;
   event.preventDefault();
   const names = [...group.children].map((button) => button.dataset.overlay);
-  choose(names[(names.indexOf(state.overlay) + step + names.length) % names.length], true);
+  pick(names[(names.indexOf(state.overlay) + step + names.length) % names.length], true);
 });

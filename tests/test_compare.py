@@ -48,7 +48,7 @@ def test_a_run_opens_with_its_heads_and_closes_with_its_figures(tab: Compare) ->
     assert sent == [len(WORDS) * 3, len(WORDS) * 2]
     assert len(last["figures"]) == len(last["notes"]) == 2
     temperature, entropy, _, shown = tab.after(None, VISITOR)
-    assert len(temperature.data) == len(entropy.data) == 2
+    assert len(temperature["value"].data) == len(entropy["value"].data) == 2
     assert shown["visible"]
 
 
@@ -109,6 +109,7 @@ def test_the_third_chart_is_there_where_a_lane_has_a_channel(settings: Settings)
     assert [line.name for line in with_channel["value"].data] == ["Lane 2"]
     list(generate(tab, specs=["edt", "edt"]))
     assert not tab.after(None, VISITOR)[2]["visible"]
+    assert tab.after(json.dumps({"overlay": "entropy"}), VISITOR)[0]["value"].layout.title.text == "Entropy by position"
 
 
 def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare) -> None:
@@ -128,7 +129,7 @@ def test_stop_closes_the_run_with_what_streamed_and_then_draws_it(tab: Compare) 
     rest = list(stream)
     assert rest[-1]["done"]
     assert tab.parts.closed[0] < len(WORDS)  # type: ignore[attr-defined]
-    assert len(tab.after(None, VISITOR)[0].data) == 2
+    assert len(tab.after(None, VISITOR)[0]["value"].data) == 2
 
 
 def test_stop_ends_ones_own_run_alone_and_is_no_error_without_one(tab: Compare) -> None:

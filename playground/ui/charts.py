@@ -1,94 +1,113 @@
-"""Plotly charts over a finished run: one line a lane, the colour and dash of the lane's mark. Drawn once, at the end.
+"""Charts over a finished run: an overlay of the heatmap by position, one line a lane in the colour and dash of its mark.
 
-Only plain line traces: Gradio draws them with an older plotly.js than the Python package ships.
+A long line is smoothed, and the line itself stays behind it, faint. A point says which token it is.
 """
 
 from __future__ import annotations
 
+import math
+import unicodedata
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
-import plotly.graph_objects as go
 
 from playground.decoding.trace import TokenStep
+from playground.ui.figure import COLOURS, DASHES, Figure, blank
+from playground.ui.heading import Heading
+from playground.ui.scales import Scale, channel_scales, scales
 
-if TYPE_CHECKING:
-    from playground.decoding.policies.spec import Channel
-
-COLOURS = ("#2f7fd0", "#d9722a", "#1a9a7a", "#b565b0")
-DASHES = ("solid", "dash", "dot", "dashdot")
-INK = "#84878f"
-GRID = "rgba(132, 135, 143, 0.22)"
-
-
-def temperature_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str]) -> go.Figure:
-    """Temperature by position; stepped, because it holds for one token."""
-    return _chart(lanes, names, "Temperature by position", "temperature", lambda step: step.temperature, "hv")
-
-
-def entropy_chart(lanes: Sequence[Sequence[TokenStep]], names: Sequence[str]) -> go.Figure:
-    """Entropy of the raw distribution by position, in nats."""
-    return _chart(lanes, names, "Entropy by position", "nats", lambda step: step.entropy, "linear")
+OWN = "own"
+MOST = 3
+SMOOTH_FROM = 200  # tokens
+WINDOW = 21  # tokens
+LONGEST = 40  # characters of a token in a hover label
+BASIC: dict[str, Callable[[TokenStep], float]] = {
+    "temperature": lambda step: step.temperature,
+    "entropy": lambda step: step.entropy,
+    "surprisal": lambda step: -step.logprob,
+}
+Lanes = Sequence[Sequence[TokenStep]]
 
 
-def channel_chart(
-    lanes: Sequence[Sequence[TokenStep]],
-    names: Sequence[str],
-    channel: Channel,
-    targets: Sequence[float | None] = (),
-) -> go.Figure:
-    """A policy's own channel by position, for the lanes that have it; kinds are named along the axis.
+def charts(lanes: Lanes, heads: Sequence[Heading], overlay: str = "") -> list[Figure]:
+    """First the overlay that colours the tokens (or each lane's own), then temperature, entropy, a channel: three at most.
 
-    `targets` hold what each lane's channel is steered to, drawn as a thin level line in the lane's colour.
+    An overlay that this run does not have gives way to what its lanes show first.
     """
-    name = channel.name
-    chart = _chart(
-        [[step for step in steps if name in step.channel] for steps in lanes],
-        names,
-        f"{channel.title} by position",
-        channel.unit,
-        lambda step: step.channel[name],
-        "hv" if channel.words else "linear",
-    )
-    chart.data = [line for line in chart.data if line.x]
-    chart.update_layout(showlegend=True)  # also for a single lane
-    for index, target in enumerate(targets):
-        if target is not None:
-            chart.add_hline(target, line={"color": COLOURS[index % 4], "width": 1}, opacity=0.7)
-    if channel.words:
-        values = [channel.low + kind for kind in range(len(channel.words))]
-        chart.update_yaxes(tickvals=values, ticktext=list(channel.words))
-    return chart
+    known = {scale.name: scale for scale in (*scales(), *channel_scales([head.channels for head in heads]))}
+    first = [overlay] if overlay in known else list(dict.fromkeys(head.shows for head in heads))
+    own = [channel.name for head in heads for channel in head.channels][:1]
+    names = [name for name in dict.fromkeys((*first, "temperature", "entropy", *own)) if name in known]
+    several = MOST if own else 2
+    return [chart(lanes, heads, known[name]) for name in names[: max(several, len(first[:MOST]))]]
 
 
-def _chart(
-    lanes: Sequence[Sequence[TokenStep]],
-    names: Sequence[str],
-    title: str,
-    unit: str,
-    value: Callable[[TokenStep], float],
-    shape: str,
-) -> go.Figure:
-    figure = go.Figure()
-    for index, (steps, name) in enumerate(zip(lanes, names, strict=True)):
-        figure.add_scatter(
-            x=[step.position for step in steps],
-            y=[value(step) for step in steps],
-            mode="lines",
-            name=name,
-            line={"color": COLOURS[index % 4], "dash": DASHES[index % 4], "width": 1.8, "shape": shape},
-        )
-    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
-    figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 6}},
-        height=290,
-        margin={"l": 48, "r": 12, "t": 76, "b": 44},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": INK, "family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        hovermode="x unified",
-        xaxis={**axis, "title": {"text": "position"}},
-        yaxis={**axis, "title": {"text": unit}, "rangemode": "tozero"},
+def chart(lanes: Lanes, heads: Sequence[Heading], scale: Scale) -> Figure:
+    """One scale's value by position, for the lanes that have it; kinds are named along the axis."""
+    found = [[(step, value(step, scale.name)) for step in steps] for steps in lanes]
+    lines = [[(step, y) for step, y in line if y is not None] for line in found]
+    smoothed = not scale.words and any(_long(line) for line in lines)
+    title = f"{scale.title} by position"
+    said = (
+        f"{title}<br><sub>mean of {WINDOW} tokens; each token's value is faint behind it</sub>" if smoothed else title
     )
+    figure = blank(said, "position", scale.unit, height=290, left=48, showlegend=True)
+    for lane, (line, head) in enumerate(zip(lines, heads, strict=True)):
+        if line or scale.name in BASIC:
+            _draw(figure, lane, head.label or f"Lane {lane + 1}", line, scale)
+    _targets(figure, heads, scale)
+    if scale.words:
+        figure.update_yaxes(tickvals=[scale.low + kind for kind in range(len(scale.words))], ticktext=list(scale.words))
+    else:
+        figure.update_yaxes(rangemode="tozero")
     return figure
+
+
+def value(step: TokenStep, name: str) -> float | None:
+    """A step's number under an overlay: None where it has none, or an infinite one."""
+    found = BASIC[name](step) if name in BASIC else step.channel.get(name, math.nan)
+    return found if math.isfinite(found) else None
+
+
+def spelled(text: str) -> str:
+    """A token as a hover label shows it: blanks to be seen, nothing that Plotly reads as markup or that turns the line."""
+    shown = text.replace("\n", "↵").replace("\t", "⇥").replace(" ", "␣")[:LONGEST]
+    plain = "".join("·" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in shown)
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def moving_mean(values: Sequence[float], window: int = WINDOW) -> list[float]:
+    """The mean over `window` values around each one; fewer at both ends."""
+    half, sums = window // 2, [0.0]
+    for one in values:
+        sums.append(sums[-1] + one)
+    spans = ((max(0, i - half), min(len(values), i + half + 1)) for i in range(len(values)))
+    return [(sums[end] - sums[begin]) / (end - begin) for begin, end in spans]
+
+
+def _long(line: Sequence[tuple[TokenStep, float]]) -> bool:
+    return len(line) >= SMOOTH_FROM
+
+
+def _draw(figure: Figure, lane: int, name: str, line: Sequence[tuple[TokenStep, float]], scale: Scale) -> None:
+    """The lane's values, and before a long line its mean. `meta` tells the page whose tokens the points are."""
+    x, y = [step.position for step, _ in line], [value for _, value in line]
+    look = {"color": COLOURS[lane % 4], "dash": DASHES[lane % 4], "width": 1.8}
+    shape = "hv" if scale.words or scale.name == "temperature" else "linear"
+    faint = _long(line) and not scale.words
+    figure.add_scatter(
+        x=x, y=y, mode="lines", name=name, meta=lane, text=[spelled(step.text) for step, _ in line],
+        hovertemplate="%{y:.3~g}  %{text}", line={**look, "shape": shape, **({"dash": "solid", "width": 1} if faint else {})},
+        opacity=0.3 if faint else 1, showlegend=not faint, legendgroup=name,
+    )  # fmt: skip
+    if faint:
+        figure.add_scatter(
+            x=x, y=moving_mean(y), mode="lines", name=name, line={**look, "shape": "linear"}, hoverinfo="skip",
+            legendgroup=name,
+        )  # fmt: skip
+
+
+def _targets(figure: Figure, heads: Sequence[Heading], scale: Scale) -> None:
+    """What a lane's channel is steered to, as a thin level line in the lane's colour."""
+    for lane, head in enumerate(heads):
+        target = head.target(scale.name)
+        if target is not None:
+            figure.add_hline(target, line={"color": COLOURS[lane % 4], "width": 1}, opacity=0.7)

@@ -16,8 +16,8 @@ from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.records import Battle, Outcome
 from playground.ui import notice, suggest
-from playground.ui.charts import channel_chart, entropy_chart, temperature_chart
-from playground.ui.components import board, policies
+from playground.ui.charts import MOST, charts
+from playground.ui.components import STATIC, board, policies
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
 from playground.ui.fields import as_typed
 from playground.ui.kept import Kept
@@ -80,26 +80,20 @@ class Compare:
             yield sent
         yield encoded(batcher.last())
 
-    def after(self, shown: Any, visitor: gr.Request) -> tuple[Any, Any, Any, Any]:
-        """The charts of the visitor's stopped run, the third of the first channel that any lane has, and what they stand in.
+    def after(self, shown: Any, visitor: gr.Request) -> list[Any]:
+        """The charts of the visitor's stopped run, first that of the overlay which `shown` names, and what they stand in.
 
         That is hidden where the board's message `shown` is a refusal: what it held is of an earlier run.
         """
         run, told = self.runs.latest(owner(visitor)), decoded(shown)
         if told.get("error") and not told.get("run"):
-            return gr.skip(), gr.skip(), gr.skip(), gr.update(visible=False)
+            return [*[gr.skip()] * MOST, gr.update(visible=False)]
         if run is None or not run.stopped or not run.heads:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return [gr.skip()] * (MOST + 1)
         lanes = [run.steps(lane) for lane in range(run.lanes)]
-        names = [f"Lane {number}" for number in range(1, run.lanes + 1)]
-        channel = next((channel for head in run.heads for channel in head.channels), None)
-        third = channel_chart(lanes, names, channel, [head.target(channel) for head in run.heads]) if channel else None
-        return (
-            temperature_chart(lanes, names),
-            entropy_chart(lanes, names),
-            gr.update(value=third, visible=channel is not None),
-            gr.update(visible=True),
-        )
+        drawn: list[Any] = list(charts(lanes, run.heads, str(told.get("overlay", ""))))
+        figures = [*drawn, *[None] * (MOST - len(drawn))]
+        return [*[gr.update(value=figure, visible=figure is not None) for figure in figures], gr.update(visible=True)]
 
     def stop(self, shown: Any, visitor: gr.Request) -> None:
         """Freeze the visitor's run; its stream closes with what it has, within one step.
@@ -199,21 +193,23 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, kept
     chosen = policies(parts, ["adaptive-token" if learned else "edt", "fixed:temperature=0.7"])
     kept.add("compare", [*box.kept, seed, length, chosen])
     suggest.build(parts, places, seed, chosen)
-    shown = board(runs, "compare-board", EMPTY, stop="stop")
+    shown = board(runs, "compare-board", EMPTY, stop="stop", charts="compare-after")
     with gr.Column(visible=False, elem_id="compare-after") as after:
         plot: dict[str, Any] = {"show_label": False, "container": False, "min_width": 320, "elem_classes": "pg-chart"}
         with gr.Row():
-            charts = [gr.Plot(**plot) for _ in range(2)]
-        charts.append(gr.Plot(**plot, visible=False))
+            plots = [gr.Plot(**plot) for _ in range(2)]
+        plots.append(gr.Plot(**plot, visible=False))
         row = _vote_row(tab, shown, voter)
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    coloured_by = (STATIC / "coloured_by.js").read_text(encoding="utf-8")
     inputs = [*box.inputs, seed, length, chosen]
     renewed = again.click(lambda: random.SystemRandom().randrange(2**31), None, seed, **options)
     for pressed in (generate.click, renewed.then):
         # the board alone is an output: Gradio builds every other one anew for each message
         streaming = pressed(tab.generate, inputs, shown, **options, **places.event_options)
-        streaming.then(tab.after, shown, [*charts, after], **options, trigger_mode="multiple")
+        streaming.then(tab.after, shown, [*plots, after], **options, trigger_mode="multiple", js=coloured_by)
         streaming.then(tab.lanes, row[2:4], row, **options, trigger_mode="multiple")
+    shown.overlay(tab.after, shown, [*plots, after], **options, js=coloured_by)
     stop.click(tab.stop, shown, None, **options)
     return chosen
 

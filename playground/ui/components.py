@@ -45,10 +45,12 @@ def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] =
     )
 
 
-def board(runs: Runs, elem_id: str, empty: str, stop: str = "") -> gr.HTML:
+def board(runs: Runs, elem_id: str, empty: str, stop: str = "", charts: str = "") -> gr.HTML:
     """The heatmap of a run's lanes; resync and inspection answer from `runs`, or with the sentence of a refusal.
 
     `stop` is the id of the button that stops a run: the board then comes into sight with each run and offers it too.
+    `charts` is the id of what holds the charts over the run, which point at tokens and are pointed at. Its event `overlay`
+    says that the visitor chose another one (coloured_by.js reads which).
     """
 
     def resync(asked: dict[str, Any]) -> dict[str, Any]:
@@ -62,11 +64,12 @@ def board(runs: Runs, elem_id: str, empty: str, stop: str = "") -> gr.HTML:
         "board",
         None,
         (resync, inspect),
-        before=("controls", "overlay", "places", "card", "lanes"),
+        before=("controls", "overlay", "places", "pointing", "card", "lanes"),
         elem_id=elem_id,
         scales=listed,
         empty=empty,
         stop=stop,
+        charts=charts,
     )
 
 

@@ -23,9 +23,14 @@ class Heading:
     def channels(self) -> tuple[Channel, ...]:
         return self.spec.channels
 
-    def target(self, channel: Channel) -> float | None:
+    @property
+    def shows(self) -> str:
+        """The overlay that colours the lane until its visitor chooses one: that in which its policy does something."""
+        return self.spec.shows
+
+    def target(self, channel: str) -> float | None:
         """The value that the lane's channel of this name is steered to, where there is one."""
-        aims = [self.spec.values.get(own.target) for own in self.channels if own.name == channel.name]
+        aims = [self.spec.values.get(own.target) for own in self.channels if own.name == channel]
         return float(aims[0]) if aims and aims[0] is not None else None
 
     def to_record(self) -> dict[str, Any]:
@@ -39,5 +44,6 @@ class Heading:
             "prefill": self.prefill,
             "waits": f"waits for lane {donor}" if donor else "no token is certain yet",
             "channels": [channel.name for channel in self.channels],
+            "shows": self.shows,
         }
         return {**record, "label": self.label} if self.label else record

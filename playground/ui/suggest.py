@@ -9,7 +9,6 @@ from contextlib import closing
 from typing import Any
 
 import gradio as gr
-import plotly.graph_objects as go
 
 from playground.analysis.suggest_temperature import Suggestion
 from playground.decoding.trace import Request
@@ -17,8 +16,8 @@ from playground.errors import PlaygroundError
 from playground.gallery import load_gallery
 from playground.parts import Parts
 from playground.suggest import Sweep, said
-from playground.ui.charts import COLOURS, GRID, INK
 from playground.ui.decode import read_request
+from playground.ui.figure import COLOURS, INK, Figure, blank
 from playground.ui.places import Places
 from playground.ui.wire import queue_sentence
 
@@ -127,10 +126,12 @@ def put(found: float | None, specs: Any) -> Any:
     return [*specs[:place], f"fixed:temperature={found:.2f}", *specs[place + 1 :]]
 
 
-def curve_chart(curve: Mapping[float, float]) -> go.Figure:
+def curve_chart(curve: Mapping[float, float]) -> Figure:
     """Mean entropy by temperature, on a logarithmic axis."""
     points = sorted((t, entropy) for t, entropy in curve.items() if entropy > 0)
-    figure = go.Figure()
+    figure = blank(
+        "", "temperature", "mean entropy, nats (log scale)", height=320, showlegend=True, hovermode="closest"
+    )
     figure.add_scatter(
         x=[t for t, _ in points],
         y=[entropy for _, entropy in points],
@@ -138,22 +139,11 @@ def curve_chart(curve: Mapping[float, float]) -> go.Figure:
         name="mean over replies",
         line={"color": COLOURS[0], "width": 1.8},
     )
-    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
-    figure.update_layout(
-        height=320,
-        margin={"l": 56, "r": 12, "t": 56, "b": 44},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": INK, "family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        showlegend=True,
-        xaxis={**axis, "title": {"text": "temperature"}},
-        yaxis={**axis, "title": {"text": "mean entropy, nats (log scale)"}, "type": "log", "dtick": "D2"},
-    )
+    figure.update_layout(margin={"t": 56}, yaxis={"type": "log", "dtick": "D2"})
     return figure
 
 
-def suggestion_chart(found: Suggestion) -> go.Figure:
+def suggestion_chart(found: Suggestion) -> Figure:
     """The curve with its least-squares fit, and where it turns with the 90 % interval."""
     figure = curve_chart(dict(zip(found.temperatures, found.entropies, strict=True)))
     figure.add_scatter(
@@ -195,7 +185,7 @@ def build(parts: Parts, places: Places, seed: gr.Number, lanes: gr.HTML) -> None
 
     def run(prompts: str, seed: Any, visitor: gr.Request) -> Iterator[list[Any]]:
         for sentence, figure, value in tab.sweep(prompts, seed, visitor):
-            shown = gr.update(value=figure, visible=True) if isinstance(figure, go.Figure) else gr.skip()
+            shown = gr.update(value=figure, visible=True) if isinstance(figure, Figure) else gr.skip()
             yield [sentence, shown, gr.update(interactive=value is not None)]
 
     def put_found(specs: Any, visitor: gr.Request) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
-import plotly.graph_objects as go
 
 from playground.errors import PlaygroundError
 from playground.parts import Parts
@@ -18,6 +17,7 @@ from playground.training.jobs import Event
 from playground.training.lpo import LOSSES
 from playground.ui.components import component
 from playground.ui.fields import as_typed
+from playground.ui.figure import Figure
 from playground.ui.operators import Operators
 from playground.ui.training_charts import accuracy_chart, drawn_chart, loss_chart, predicted_chart
 from playground.ui.training_handlers import UNIFORM, VOTES, Train, same_data
@@ -51,7 +51,7 @@ def charts_of(seen: View, level: str, unit: str) -> list[Any]:
     ]
 
 
-def _predicted(result: Event | None) -> go.Figure:
+def _predicted(result: Event | None) -> Figure:
     if result is None:
         return predicted_chart()
     if "grid" not in result:

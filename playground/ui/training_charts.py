@@ -1,32 +1,33 @@
-"""Plotly charts of a training: its curves, which temperatures won, and what the head predicts before and after.
-
-Bars and lines only: Gradio draws them with an older plotly.js than the Python package ships.
-"""
+"""Plotly charts of a training: its curves, which temperatures won, and what the head predicts before and after."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
-from playground.ui.charts import COLOURS, GRID, INK
+from playground.ui.figure import COLOURS, INK, Figure, blank
 
 SOFT = "#a9acb4"
 
 
-def loss_chart(epochs: Sequence[Mapping[str, Any]], kept: int | None = None) -> go.Figure:
+def loss_chart(epochs: Sequence[Mapping[str, Any]], kept: int | None = None) -> Figure:
     """Loss of the training and the held-out pairs by epoch; `kept` marks the epoch whose weights are the head's."""
-    figure = _figure("Loss by epoch", "epoch", "nats a pair", height=290)
+    figure = blank("Loss by epoch", "epoch", "nats a pair", height=290, showlegend=True)
     _line(figure, epochs, "loss", "training pairs", 0, "dash")
     _line(figure, epochs, "held_out_loss", "held-out pairs", 1, "solid")
     _mark(figure, kept)
     return figure
 
 
-def accuracy_chart(epochs: Sequence[Mapping[str, Any]], pairs: int | None = None, kept: int | None = None) -> go.Figure:
+def accuracy_chart(epochs: Sequence[Mapping[str, Any]], pairs: int | None = None, kept: int | None = None) -> Figure:
     """Share of the held-out pairs in which the head scores the chosen reply higher; half of them is chance."""
-    figure = _figure("Held-out accuracy", "epoch", f"share of {pairs} pairs" if pairs else "share of pairs", height=290)
+    figure = blank(
+        "Held-out accuracy",
+        "epoch",
+        f"share of {pairs} pairs" if pairs else "share of pairs",
+        height=290,
+        showlegend=True,
+    )
     _line(figure, epochs, "held_out_accuracy", "chosen above rejected", 1, "solid")
     figure.add_hline(0.5, line={"color": INK, "width": 1, "dash": "dot"})
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
@@ -34,9 +35,9 @@ def accuracy_chart(epochs: Sequence[Mapping[str, Any]], pairs: int | None = None
     return figure
 
 
-def drawn_chart(rows: Sequence[Sequence[float]], unit: str) -> go.Figure:
+def drawn_chart(rows: Sequence[Sequence[float]], unit: str) -> Figure:
     """Chosen and rejected by the temperature they were drawn at, each bar with its count, and their ratio above."""
-    figure = _figure("Chosen and rejected by temperature", "temperature", unit, height=330)
+    figure = blank("Chosen and rejected by temperature", "temperature", unit, height=330, showlegend=True)
     heat = [f"{row[0]:g}" for row in rows]
     for column, name, colour in ((1, "chosen", COLOURS[0]), (2, "rejected", SOFT)):
         counts = [row[column] for row in rows]
@@ -69,12 +70,12 @@ def predicted_chart(
     after: Sequence[float] = (),
     start: str = "",
     instead: str = "after the training",
-) -> go.Figure:
+) -> Figure:
     """The mean probability of each temperature over the states of held-out votes, of the start and of the new head.
 
     Without a grid it says `instead` and keeps the place of what comes: a chart beside it that was drawn wider would not become narrower.
     """
-    figure = _figure("Predicted temperature", "temperature", "mean over held-out votes", height=330)
+    figure = blank("Predicted temperature", "temperature", "mean over held-out votes", height=330, showlegend=True)
     if not grid:
         figure.add_annotation(x=0.5, y=0.5, xref="paper", yref="paper", text=instead, showarrow=False)
         figure.update_xaxes(visible=False)
@@ -89,7 +90,7 @@ def predicted_chart(
     return figure
 
 
-def _line(figure: go.Figure, epochs: Sequence[Mapping[str, Any]], key: str, name: str, colour: int, dash: str) -> None:
+def _line(figure: Figure, epochs: Sequence[Mapping[str, Any]], key: str, name: str, colour: int, dash: str) -> None:
     known = [epoch for epoch in epochs if epoch.get(key) is not None]
     figure.add_scatter(
         x=[epoch["epoch"] for epoch in known],
@@ -100,28 +101,9 @@ def _line(figure: go.Figure, epochs: Sequence[Mapping[str, Any]], key: str, name
     )
 
 
-def _mark(figure: go.Figure, kept: int | None) -> None:
+def _mark(figure: Figure, kept: int | None) -> None:
     if kept is not None:
         figure.add_vline(kept, line={"color": INK, "width": 1})
         figure.add_annotation(
             x=kept, y=1, yref="paper", text=f"kept: {kept}", showarrow=False, xanchor="left", xshift=4
         )
-
-
-def _figure(title: str, across: str, up: str, height: int) -> go.Figure:
-    figure = go.Figure()
-    axis = {"gridcolor": GRID, "zeroline": False, "linecolor": GRID}
-    figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper", "y": 1, "yanchor": "top", "pad": {"t": 6}},
-        height=height,
-        margin={"l": 56, "r": 12, "t": 76, "b": 44},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": INK, "family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        showlegend=True,
-        hovermode="x unified",
-        xaxis={**axis, "title": {"text": across}},
-        yaxis={**axis, "title": {"text": up}},
-    )
-    return figure

@@ -93,6 +93,7 @@ KIND = PolicyKind(
         ),
     ),
     decoder=BestOfN,
+    shows="agreement",
     channels=(
         Channel(
             "agreement",

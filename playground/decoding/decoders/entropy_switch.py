@@ -170,6 +170,7 @@ def kind(default_checkpoint: str) -> PolicyKind:
             Key("checkpoint", "checkpoint", default_checkpoint, "the tuned lens of the small model"),
         ),
         decoder=EntropySwitch,
+        shows="large",
         learned="tuned-lens",
         group="Rules from entropy",
         note=note,

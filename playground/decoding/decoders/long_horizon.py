@@ -124,6 +124,7 @@ KIND = PolicyKind(
         ),
     ),
     decoder=LongHorizon,
+    shows="ess",
     channels=(
         Channel(
             "ess",

@@ -119,6 +119,7 @@ KIND = PolicyKind(
         ),
     ),
     decoder=PowerSampling,
+    shows="acceptance",
     channels=(
         Channel("acceptance", "Accepted moves", "", "the share of all moves that were accepted", 0.0, 1.0),
         Channel(

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from playground.decoding.distribution import Distribution
 from playground.decoding.policies.base import Decision, Policy, Resources, Row, State
-from playground.decoding.policies.spec import Key, PolicyKind
+from playground.decoding.policies.spec import KEPT, Key, PolicyKind
 
 
 class Fixed(Policy):
@@ -26,5 +26,6 @@ KIND = PolicyKind(
     source="Ackley, Hinton & Sejnowski 1985; filters: see each one's help",
     keys=(Key("temperature", "float", 1.0, "divides the logits; 0 is greedy", 0.0, 5.0),),
     build=Fixed,
+    shows=KEPT[1].name,
     group="Fixed and truncation",
 )

@@ -193,6 +193,7 @@ def _kind(version: int, eta: float, surprise: str, formula: str, build: type[Mir
         ),
         note=unreachable,
         cuts=lambda values: True,
+        shows="surprise_bits",
         group="Feedback and guidance",
     )
 

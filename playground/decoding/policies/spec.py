@@ -142,7 +142,7 @@ KEPT = (
         "tokens",
         "how many tokens could still be drawn after the cut",
         1.0,
-        100.0,
+        40.0,
     ),
 )
 """The channels of every lane that cuts tokens off before the draw, whatever its policy."""
@@ -162,6 +162,7 @@ class PolicyKind:
     stands_for  an alias: the kind it is short for, and which of that kind's keys each of its own keys sets
     note        a sentence to show under a reply, from the policy's values and the reply's steps; "" where there is none
     group       where it stands among GROUPS; derived where it is not given
+    shows       the channel in which it does something, where its temperature is the same at every token; "" where it varies
     cuts        whether it cuts tokens off itself, before the filters, from its values; None: never
     """
 
@@ -182,6 +183,7 @@ class PolicyKind:
     note: Callable[[Mapping[str, Value], Sequence[TokenStep]], str] | None = None
     group: str = ""
     cuts: Callable[[Mapping[str, Value]], bool] | None = None
+    shows: str = ""
 
     def __post_init__(self) -> None:
         derived = [(self.control, 5), (self.learned, 2), (self.decoder, 4), (self.stands_for, 0), (True, 1)]
@@ -236,6 +238,14 @@ class Spec:
     def channels(self) -> tuple[Channel, ...]:
         """What its lane records at every token: the policy's own numbers, and what a cut leaves."""
         return (*self.kind.channels, *(KEPT if self.cuts else ()))
+
+    @property
+    def shows(self) -> str:
+        """What to look at first in its lane: the temperature, or where that never varies the channel that does."""
+        names = [channel.name for channel in self.channels]
+        only_top_k = not any(self.filters[name] != off for name, off in FILTER_OFF.items() if name != "top_k")
+        first = KEPT[0].name if self.kind.shows == KEPT[1].name and only_top_k else self.kind.shows
+        return first if first in names else "temperature"
 
     def _spell(self, values: Mapping[str, Value]) -> str:
         words = ",".join(f"{name}={values[name]}" for name in sorted(values))

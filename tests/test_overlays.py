@@ -1,0 +1,165 @@
+"""Overlays in Chromium: what a lane shows first, what stays chosen, and charts that follow and point at tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from playground.config import Settings
+from tests.scripted import WORDS, ScriptedParts, channels, step
+from tests.serving import served
+
+pytestmark = [
+    pytest.mark.browser,
+    # Gradio leaves its event loop open
+    pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
+]
+TITLES = ".pg-chart .js-plotly-plot .gtitle"
+
+
+def run(page: Page, *specs: str) -> None:
+    for lane, spec in enumerate(specs):
+        line = page.locator(".pg-specinput").nth(lane)
+        line.fill(spec)
+        line.press("Tab")
+        page.wait_for_function(
+            "([i, s]) => document.querySelectorAll('.pg-specinput')[i].value === s", arg=[lane, spec]
+        )
+    before = (
+        page.locator("#compare-board .pg-lane").first.element_handle(timeout=1000)
+        if page.locator(".pg-lane").count()
+        else None
+    )
+    page.click("#generate")
+    if before:
+        page.wait_for_function("lane => !lane.isConnected", arg=before)
+    page.wait_for_selector("#compare-board .pg-figures dt")
+
+
+def chosen(page: Page) -> str:
+    return page.locator("#compare-board [role=radio][aria-checked=true]").inner_text()
+
+
+def colours(page: Page, lane: int) -> set[str]:
+    tokens = page.locator(f'#compare-board [data-lane="{lane}"] .pg-token')
+    return set(tokens.evaluate_all("spans => spans.map(s => s.style.backgroundColor)"))
+
+
+def first_title(page: Page, title: str) -> None:
+    page.wait_for_function(
+        "([q, t]) => document.querySelector(q)?.textContent.startsWith(t)", arg=[TITLES, f"{title} by position"]
+    )
+
+
+def varied(spec: str, position: int) -> dict[str, float]:
+    """What a cut leaves, a little different at every token."""
+    found = channels(spec, position)
+    return (
+        {**found, "kept_mass": 0.5 + position % 5 / 10, "kept_tokens": 2.0 + position % 30}
+        if "min_p=0." in spec and "min_p=0.0" not in spec
+        else found
+    )
+
+
+def test_a_lane_whose_temperature_never_varies_shows_what_its_policy_does(
+    page: Page, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.scripted.channels", varied)
+    with served(ScriptedParts(settings, texts=(WORDS * 2,))) as server:
+        page.goto(server.url)
+        page.wait_for_selector("#generate")
+        run(page, "fixed:min_p=0.1", "fixed:min_p=0.2")
+        assert chosen(page) == "Candidates"
+        assert len(colours(page, 0)) > 5
+        first_title(page, "Candidates")
+        run(page, "adaptive-token", "fixed:min_p=0.1")
+        assert chosen(page) == "Each its own"
+        assert min(len(colours(page, 0)), len(colours(page, 1))) > 3
+        legend = page.locator("#compare-board .pg-key")
+        assert [key.inner_text().split("\n")[0] for key in legend.all()] == ["Temperature", "Candidates"]
+        notes = page.locator("#compare-board .pg-without >> visible=true").all_inner_texts()
+        assert notes == ["by Temperature", "by Candidates"]
+        run(page, "adaptive-token", "fixed:temperature=0.7")
+        assert chosen(page) == "Temperature"
+        page.get_by_role("radio", name="Entropy").click()
+        first_title(page, "Entropy")
+        run(page, "fixed:min_p=0.1", "adaptive-token")  # what the visitor chose stays
+        assert chosen(page) == "Entropy"
+        first_title(page, "Entropy")
+        page.get_by_role("radio", name="Kept mass").click()
+        first_title(page, "Kept mass")
+        assert colours(page, 1) == {""}
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_charts_and_tokens_point_at_each_other(page: Page, settings: Settings) -> None:
+    page.set_viewport_size({"width": 1280, "height": 1400})
+    with served(ScriptedParts(settings, texts=(WORDS * 2,))) as server:
+        page.goto(server.url)
+        page.wait_for_selector("#generate")
+        run(page, "edt", "fixed:temperature=0.7")
+        page.wait_for_function("document.querySelectorAll('.pg-chart .js-plotly-plot').length === 2")
+        area: Any = page.locator(".pg-chart .nsewdrag").first.bounding_box()
+        page.mouse.move(area["x"] + 5, area["y"] + area["height"] / 2)
+        page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2, steps=4)
+        page.wait_for_selector(".pg-pointed")
+        marked = page.locator("#compare-board .pg-pointed").evaluate_all(
+            "all => all.map(s => [s.closest('.pg-lane').dataset.lane, [...s.closest('.pg-text').querySelectorAll('.pg-token')].indexOf(s)])"
+        )
+        place = marked[0][1]
+        assert sorted(marked) == [["0", place], ["1", place]]
+        label = page.locator(".pg-chart .hoverlayer").first.text_content() or ""
+        assert (WORDS * 2)[place].strip() in label
+        page.mouse.move(5, 5)
+        page.wait_for_function("document.querySelectorAll('.pg-pointed').length === 0")
+        page.locator('#compare-board [data-lane="0"] .pg-token').nth(5).click()  # " the"
+        page.wait_for_function(
+            "[...document.querySelectorAll('.pg-chart .hoverlayer')].every(l => l.textContent.includes('␣the'))"
+        )
+        page.keyboard.press("Escape")
+        page.wait_for_function(
+            "[...document.querySelectorAll('.pg-chart .hoverlayer')].every(l => l.textContent === '')"
+        )
+    assert page.problems == []  # type: ignore[attr-defined]
+
+
+def test_charts_have_no_buttons_no_links_and_no_stops(page: Page, settings: Settings) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    with served(ScriptedParts(settings, texts=(WORDS,))) as server:
+        page.goto(server.url)
+        page.click("#generate")
+        page.wait_for_function("document.querySelectorAll('.pg-chart .js-plotly-plot').length === 2")
+        assert page.locator(".pg-chart :is(a, button, [tabindex])").count() == 0
+        assert page.locator("a[href*=plotly]").count() == 0
+
+
+@pytest.mark.parametrize("text", ["<a href='http://evil'>x</a>", "<b>bold</b>", "${window.broken=1}"])
+def test_a_chart_writes_a_token_as_text_whatever_it_spells(page: Page, settings: Settings, text: str) -> None:
+    with served(ScriptedParts(settings, texts=((text,) * 6,))) as server:
+        page.goto(server.url)
+        page.click("#generate")
+        page.wait_for_function("document.querySelectorAll('.pg-chart .js-plotly-plot').length === 2")
+        page.locator("#compare-board .pg-token").nth(2).click()
+        page.wait_for_function("document.querySelector('.pg-chart .hoverlayer').textContent.length > 3")
+        assert text.replace(" ", "␣") in (page.locator(".pg-chart .hoverlayer").first.text_content() or "")
+        assert page.locator(".pg-chart .hoverlayer a").count() == 0
+        assert page.evaluate("window.broken") is None
+
+
+def test_long_runs_are_smoothed_and_say_so(page: Page, settings: Settings) -> None:
+    assert step(0, "x").entropy != step(1, "x").entropy
+    with served(ScriptedParts(settings, texts=(WORDS * 14, WORDS))) as server:
+        page.goto(server.url)
+        page.fill("#length input[type=number]", "256")
+        page.press("#length input[type=number]", "Tab")
+        page.click("#generate")
+        first_title(page, "Temperature")
+        page.wait_for_function("q => document.querySelector(q).textContent.includes('mean of 21 tokens')", arg=TITLES)
+        faint = (
+            page.locator(".pg-chart .scatterlayer")
+            .first.locator(".trace")
+            .evaluate_all("t => t.map(x => x.style.opacity)")
+        )
+        assert "0.3" in faint
