@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -95,7 +94,7 @@ def generate(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
     traces = parts.generate(request, flags.policy)
     if flags.json:
         for trace in traces:
-            print(json.dumps(trace.to_record(), ensure_ascii=False, allow_nan=False))
+            print(terminal.json_line(trace.to_record(), sys.stdout))
     else:
         terminal.write(traces, sys.stdout, sys.stdout.isatty() and "NO_COLOR" not in environment)
 
@@ -110,11 +109,12 @@ def export(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
 
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> int:
     """Run one command; 0, or 2 after one sentence on stderr."""
+    terminal.lenient(sys.stdout, sys.stderr)
     flags = parser().parse_args(arguments)
     try:
         flags.run(flags, environment)
     except (PlaygroundError, ModelError) as error:
-        print(error, file=sys.stderr)
+        print(terminal.harmless(str(error)), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(_refusal(error), file=sys.stderr)
+        print(terminal.harmless(_refusal(error)), file=sys.stderr)
         return 2
     return 0
 

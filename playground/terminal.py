@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from playground.decoding.counts import several
 from playground.decoding.policies.catalogue import catalogue
@@ -14,6 +17,9 @@ from playground.methods import named
 COLDEST, HOTTEST = 0.0, 1.4
 RAMP = ((33, 102, 172), (146, 197, 222), (240, 240, 236), (244, 165, 130), (178, 24, 43))  # blue – pale – red, T rising
 RESET = "\x1b[0m"
+COMMANDING = re.compile(
+    "[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)  # unescaped by JSON
 
 
 def write(traces: Sequence[Trace], out: TextIO, colour: bool) -> None:
@@ -37,8 +43,24 @@ def label(policy: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """`text` with a mark in place of every character that could command a terminal."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "\ufffd" for c in text)
+    """`text` with a mark in place of every character that could command a terminal or reorder a line; the joiners of
+    emoji and scripts stay."""
+    return "".join(c if c in "\n\t\u200c\u200d" or c.isprintable() else "\ufffd" for c in text)
+
+
+def lenient(*streams: TextIO) -> None:
+    """Lets streams print a question mark for what their encoding has no place for, unless they were told otherwise."""
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+def json_line(record: Any, out: TextIO) -> str:
+    """`record` as one line of JSON that `out` can hold and that no terminal obeys: such characters are escaped, so that
+    whoever reads it gets the same value."""
+    unicode = (out.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+    text = json.dumps(record, ensure_ascii=not unicode, allow_nan=False)
+    return COMMANDING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def painted(text: str, temperature: float) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+
+import pytest
 
 from playground import terminal
 from playground.decoding.trace import TokenStep
@@ -59,3 +62,36 @@ def test_a_lane_without_tokens_is_written_too() -> None:
     out = io.StringIO()
     terminal.write([make_trace(1, 0, stop="cancelled")], out, colour=False)
     assert "no tokens, ended by cancelled" in out.getvalue()
+
+
+def test_direction_and_width_controls_never_reach_the_terminal_and_joiners_do() -> None:
+    for colour in (True, False):
+        out = written("a\u202eb", "\u2067c\u200b", "👩\u200d👩\u200d👧", colour=colour)
+        assert not set(out) & set("\u202e\u2067\u200b")
+        assert "👩\u200d👩\u200d👧" in out
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "ascii", "latin-1", "cp437"])
+def test_a_line_of_json_is_the_same_value_in_every_encoding(encoding: str) -> None:
+    record = {"text": 'naïve 東京 🙂 “x” \u202eevil\u202c \u200b\x9b31m \x7f \\ " \n'}
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    line = terminal.json_line(record, out)
+    assert json.loads(line) == record
+    assert line.encode(encoding).decode(encoding) == line
+    assert not set(line) & set("\u202e\u202c\u200b\x9b\x7f\n")
+    assert ("東京" in line) == encoding.startswith("utf")
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # the latter is a C locale's
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", "na?ve ??"), ("latin-1", "naïve ??"), ("utf-8", "naïve 東京")]
+)
+def test_a_stream_prints_what_it_can(encoding: str, shown: str, errors: str) -> None:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding, errors=errors)
+    terminal.lenient(out, io.StringIO())
+    print("naïve 東京", file=out, flush=True)
+    assert raw.getvalue().decode(encoding).strip() == shown
+    told = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="xmlcharrefreplace")
+    terminal.lenient(told)
+    assert told.errors == "xmlcharrefreplace"
