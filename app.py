@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
+import socket
 import sys
 
 from playground.openmp import brief_waits
@@ -31,6 +33,26 @@ def settings() -> Settings:
     return settings_from(flags, served | dict(os.environ))
 
 
+def require_port(chosen: Settings) -> None:
+    """Raises PlaygroundError where the port cannot be served, before half a minute of loading."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(chosen.host, chosen.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as server:
+            if os.name == "posix":  # elsewhere the option would let two programs share a port
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PlaygroundError(taken(chosen)) from None
+        raise PlaygroundError(
+            f"`host` must be an address of this machine, got {chosen.host!r} ({error.strerror})."
+        ) from None
+
+
+def taken(chosen: Settings) -> str:
+    return f"Port {chosen.port} is in use; stop what runs there or choose another with --port N."
+
+
 def start() -> None:
     """Serve until interrupted; one sentence and exit 2 where that cannot be."""
     try:
@@ -38,7 +60,7 @@ def start() -> None:
     except OSError as error:
         if "port" not in str(error).lower():
             raise
-        sys.exit(_refused(f"Port {chosen.port} is in use; stop what runs there or choose another with --port N."))
+        sys.exit(_refused(taken(chosen)))
     print(f"The playground is open at http://{chosen.host}:{chosen.port}", file=sys.stderr, flush=True)
     if not on_a_space():
         link = demo.operators.link(chosen.host, chosen.port)
@@ -53,6 +75,8 @@ def _refused(sentence: object) -> int:
 
 try:
     chosen = settings()
+    if __name__ == "__main__":
+        require_port(chosen)
     votes = open_store(chosen)  # a database that cannot be used is said before the model is loaded
     parts = load_parts(chosen, visitors=True, store=votes)
     demo = page.build(parts)

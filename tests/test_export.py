@@ -13,8 +13,10 @@ import pytest
 from playground.errors import PlaygroundError
 from playground.feedback import export as module
 from playground.feedback.export import COLUMNS, export, plain_cell
+from playground.feedback.selection import REASONS
 from playground.feedback.store import Store
 from playground.records import Preference, Request
+from playground.ui.training_view import IN_WORDS
 from tests.samples import NOTICE, make_battle, make_traces
 
 FORMULA_PROMPT = '=HYPERLINK("http://evil","x")\nsecond line'
@@ -107,3 +109,7 @@ def test_a_format_or_place_that_does_not_work_is_one_sentence(store: Store, tmp_
     for path in (tmp_path / "missing" / "x", tmp_path / "data"):
         with pytest.raises(PlaygroundError, match="choose another --out"):
             export(store, path)
+
+
+def test_the_page_has_words_for_every_reason_that_leaves_votes_out() -> None:
+    assert {*REASONS} - {"other_mode"} <= {*IN_WORDS}  # the page counts both modes

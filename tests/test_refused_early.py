@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import runpy
+import socket
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,20 @@ def test_the_app_judges_its_folder_of_heads_first(
     assert "must be an existing folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("host", "sentence"), [("127.0.0.1", "is in use"), ("203.0.113.7", "`host` must be")])
+def test_the_app_judges_its_port_first(
+    host: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        words = ["--host", host, "--port", str(taken.getsockname()[1]), "--data-folder", str(tmp_path)]
+        monkeypatch.setattr(sys, "argv", ["app.py", *words])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+    assert left.value.code == 2
+    assert sentence in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 TEXTS, DATA, LABELS = "texts.jsonl", "data", "labels.jsonl"
 SUITE = ["--suite", "minimal-pairs"]
 BEHIND_A_FILE = "file/x"
@@ -74,6 +90,7 @@ BAD: list[list[str]] = [
     ["evaluate", *SUITE, "--labels", "deep.json", "--out", "x"],
     ["evaluate", *SUITE, "--labels", LABELS, "--out", BEHIND_A_FILE],
     ["evaluate", *SUITE, "--labels", LABELS, "--head", "nope", "--out", "x"],
+    ["evaluate", *SUITE, "--labels", LABELS, "--scores", BEHIND_A_FILE, "--out", "x"],
     ["evaluate", "--suite", "repetition", "--head", "nope", "--out", "x"],
     ["evaluate", "--suite", "repetition", "--head", "adaptive-token.smollm2-135m", "--out", BEHIND_A_FILE],
     ["calibrate", "--head", "nope"],

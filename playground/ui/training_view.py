@@ -13,6 +13,7 @@ from playground.training.jobs import Event, Job
 IN_WORDS = {
     "not_blind": "cast in Compare, where the names were seen",
     "damaged": "no longer as stored",
+    "missing": "no longer in the database",
     "undecided": "ties and both bad",
 }
 SOURCES = {"human": "by people", "verifier": "by a verifiable reward", "heuristic": "by a rule"}

@@ -94,6 +94,8 @@ def _evaluate(arguments: argparse.Namespace, environment: dict[str, str]) -> Non
     folders = heads_of(arguments, settings)
     ahead.named_heads(folders, arguments.head)  # all refused before the model is loaded
     ahead.output_folder(arguments.out)
+    if arguments.scores:
+        ahead.output(arguments.scores)
     tasks_of(arguments.suite, arguments.data)
     votes = read_preferences(arguments.labels)
     model = load_model(settings)
