@@ -170,10 +170,10 @@ def test_an_error_reaches_its_own_visitor_as_one_sentence(caplog: pytest.LogCapt
 
         def forward(self, asks: Sequence[tuple[Tensor, Any]]) -> list[TinyOutput]:
             if any(tokens.shape[0] == 3 for tokens, _ in asks):
-                raise self.raised("three rows")
+                raise self.raised(" ".join(("three", "rows")))
             return super().forward(asks)
 
-    for raised, said in ((KeyError, "three rows"), (RuntimeError, "RuntimeError: three rows")):
+    for raised, said in ((KeyError, "three rows"), (RuntimeError, "Decoding stopped unexpectedly; generate again.")):
         door, model = Scheduler(ROOM, shown=(KeyError,), linger=0), Broken(end_bias=-99.0)
         model.raised = raised
         with ThreadPoolExecutor(4) as pool:
@@ -183,6 +183,8 @@ def test_an_error_reaches_its_own_visitor_as_one_sentence(caplog: pytest.LogCapt
         assert said in str(caught.value)
         assert [[trace.id for trace in one.result()] for one in good] == [alone(TinyLM(end_bias=-99.0), ASKED)] * 3
     assert len(caplog.records) == 1, "only what was not expected is logged"
+    assert "RuntimeError" in caplog.text
+    assert "three rows" not in caplog.text, "an exception's text may hold what a visitor wrote"
 
 
 def test_a_refusal_is_raised_in_the_visitors_thread() -> None:

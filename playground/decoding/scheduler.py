@@ -18,13 +18,14 @@ from playground.decoding.load import Load
 from playground.decoding.model import Model
 from playground.decoding.policies.base import Resources, Row
 from playground.decoding.trace import Event, Request, Waiting
-from playground.errors import PlaygroundError
+from playground.errors import PlaygroundError, trail
 
 PLACES = 8
 ROWS = 64  # of one step
 CACHE_BYTES = 4 << 30  # that all rows' keys and values may take
 HEARTBEAT = 1.0  # seconds after which one who hears nothing is told so, and may leave
 LINGER = 10.0  # seconds the idle thread waits for another request
+UNEXPECTED = "Decoding stopped unexpectedly; generate again."
 ENDED = "The thread that decodes has ended unexpectedly; generate again."
 
 
@@ -74,8 +75,8 @@ class Scheduler:
             return error
         said = str(error)
         if not isinstance(error, self._shown):
-            logging.getLogger(__name__).error("A request failed in the batch.", exc_info=error)
-            said = f"Decoding stopped unexpectedly ({type(error).__name__}: {' '.join(said.split())[:200]}); generate again."
+            logging.getLogger(__name__).error("A request failed in the batch. %s", trail(error))
+            said = UNEXPECTED
         shown = PlaygroundError(said, getattr(error, "page", "") if isinstance(error, self._shown) else "")
         shown.__cause__ = error
         return shown

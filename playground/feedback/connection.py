@@ -22,7 +22,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
-from playground.errors import PlaygroundError
+from playground.errors import FaultError, PlaygroundError
 from playground.feedback.damage import DamageError
 
 BUSY_SECONDS = 15.0  # how long SQLite waits for a lock of a program that does not know our lock file
@@ -81,7 +81,10 @@ class WriteLock:
             except Timeout:
                 raise PlaygroundError(self._busy()) from None
             except OSError as error:
-                raise PlaygroundError(f"The lock file {self.path} must be writable ({error.strerror}).") from None
+                raise FaultError(
+                    f"The lock file {self.path} must be writable ({error.strerror}).",
+                    "Nothing was saved: the database cannot be written now; try again later.",
+                ) from None
             try:
                 yield
             finally:
@@ -164,15 +167,33 @@ class Database:
             if isinstance(error.orig, sqlite3.IntegrityError) or type(error).__name__ == "IntegrityError":
                 raise
             if _corrupt(error.orig):
-                raise DamageError(f"{outcome}: the database is damaged; restore it from a copy.") from error
-            raise PlaygroundError(f"{outcome}: {self.name} answered {str(error.orig).strip()!r}; try again.") from error
+                raise DamageError(
+                    f"{outcome}: the database is damaged; restore it from a copy.",
+                    f"{outcome}: the database is damaged; tell the operator of this page.",
+                ) from error
+            answer = str(error.orig).strip()
+            raise FaultError(
+                f"{outcome}: {self.name} answered {answer!r}; try again.", f"{outcome}: {_in_words(answer)}."
+            ) from error
         except UnicodeEncodeError:
             raise PlaygroundError(f"{outcome}: text must be valid Unicode, without half surrogates.") from None
 
 
+def _in_words(answer: str) -> str:
+    """What ails a database, for a visitor, who need not know where it lies."""
+    known = {
+        "lock": "the database is busy; try again",
+        "full": "the disk of the server is full; tell its operator",
+        "readonly": "the database cannot be written now; tell the operator of this page",
+    }
+    return next(
+        (said for word, said in known.items() if word in answer), "the database does not answer; try again later"
+    )
+
+
 def _engine(url: URL) -> Engine:
     try:
-        return create_engine(url, pool_size=8, max_overflow=32)
+        return create_engine(url, pool_size=8, max_overflow=32, hide_parameters=True)  # they hold prompts and voters
     except (ImportError, TypeError, ArgumentError) as error:
         shown = url.render_as_string(hide_password=True)
         raise PlaygroundError(

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playground.errors import PlaygroundError
+from playground.errors import FaultError, PlaygroundError
 
 
-class DamageError(PlaygroundError):
-    """A stored value, row or trace that has changed since it was stored."""
+class DamageError(FaultError):
+    """A stored value, row or trace that has changed since it was stored. A visitor is told no more than that."""
+
+    def __init__(self, sentence: str, page: str = "What was stored of this is damaged; tell the operator.") -> None:
+        super().__init__(sentence, page)
 
 
 @contextmanager

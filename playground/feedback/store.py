@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from playground.decoding.trace import Trace, canonical_json
-from playground.errors import PlaygroundError
+from playground.errors import FaultError, PlaygroundError
 from playground.feedback import rows
 from playground.feedback.ballot import Ballot, Receipt, Reveal, Strength
 from playground.feedback.checksum import vote_checksum
@@ -217,7 +217,10 @@ class Store:
         try:
             session.flush()
         except IntegrityError as error:
-            raise PlaygroundError(f"The battle does not fit the store ({error.orig}); it was not saved.") from None
+            raise FaultError(
+                f"The battle does not fit the store ({error.orig}); it was not saved.",
+                "The battle does not fit the store and was not saved; start a new one.",
+            ) from None
         return token
 
     def _add_vote(self, session: Session, row: BattleRow, ballot: Ballot, seconds: float | None = None) -> Receipt:

@@ -19,7 +19,7 @@ import gradio as gr
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.records import Battle, Outcome
-from playground.ui import arms, notice
+from playground.ui import arms, faults, notice
 from playground.ui.components import board, component
 from playground.ui.decode import grow, head, read_request, token_names
 from playground.ui.kept import Kept
@@ -63,8 +63,8 @@ class Arena:
                 for ahead in seat.wait(lambda: sealed.stopped):
                     yield {"waiting": queue_sentence(ahead, WAY_OUT)}
                 yield from self._stream(run, opened, token)
-        except PlaygroundError as error:
-            yield {"error": error.page}
+        except Exception as error:
+            yield {"error": faults.sentence(error)}
         finally:
             if opened is not None and not _whole(run):
                 self._give_up(opened.id)
@@ -88,8 +88,8 @@ class Arena:
     def _give_up(self, battle_id: str) -> None:
         try:
             self.parts.store.fail_battle(battle_id, "not finished")
-        except PlaygroundError:
-            return
+        except PlaygroundError as error:
+            faults.record(error)
 
     def vote(self, choice: str, shown: Any, voter: str | None) -> tuple[str, Message | None]:
         """Commit the vote, then reveal; (sentence, the revealed board or None)."""
@@ -98,9 +98,12 @@ class Arena:
             if not isinstance(token, str) or not voter:
                 raise PlaygroundError("There is no finished battle to vote on; start one.")
             self.parts.store.vote(token, voter, _outcome(choice, self._left(token)))
+        except Exception as error:
+            return faults.sentence(error), None
+        try:
             return "**Saved.** Here is who answered.", self._revealed(token, voter)
-        except PlaygroundError as error:
-            return error.page, None
+        except Exception as error:
+            return f"**Saved.** Who answered cannot be shown now: {faults.sentence(error)}", None
 
     def _left(self, token: str) -> str:
         return self.parts.store.battle(token.split(".")[0]).left
@@ -201,5 +204,5 @@ def build(
             lambda message, voter_id, choice=choice: cast(choice, message, voter_id),
             [shown, voter], [blind_part, row, said, revealed, open_part], **private,
         )  # fmt: skip
-    agree.click(tab.agree, voter, voter, **private).then(opened, voter, [notice_card, ground], **private)
+    agree.click(tab.agree, voter, voter, **private).success(opened, voter, [notice_card, ground], **private)
     page.load(opened, voter, [notice_card, ground], **private)

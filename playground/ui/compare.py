@@ -15,7 +15,7 @@ import gradio as gr
 from playground.errors import PlaygroundError
 from playground.parts import Parts
 from playground.records import Battle, Outcome
-from playground.ui import notice, suggest
+from playground.ui import faults, notice, suggest
 from playground.ui.charts import MOST, charts
 from playground.ui.components import STATIC, board, policies
 from playground.ui.decode import LONGEST_REPLY, grow, read_request
@@ -63,9 +63,9 @@ class Compare:
                 for ahead in seat.wait(lambda: run.stopped):
                     yield encoded(waiting(run, ahead))
                 yield from self._stream(run, canonical, batcher)
-        except PlaygroundError as error:
+        except Exception as error:
             begun = batcher.last() if batcher and batcher.run.heads else {}
-            yield encoded(begun | refusal(error.page) | ({"run": begun["run"]} if begun else {}))
+            yield encoded(begun | refusal(faults.sentence(error)) | ({"run": begun["run"]} if begun else {}))
 
     def _stream(self, run: Run, specs: Sequence[str], batcher: Batcher) -> Iterator[str]:
         sent, spoken, begun = "", time.monotonic(), False
@@ -145,8 +145,8 @@ class Compare:
             traces = run.traces[lanes[0]], run.traces[lanes[1]]
             self.parts.store.record_open_vote(battle, traces, _outcome(choice))
             return "Saved, marked as not blind.", voter
-        except PlaygroundError as error:
-            return error.page, gr.skip()
+        except Exception as error:
+            return faults.sentence(error), gr.skip()
 
 
 def owner(visitor: gr.Request) -> str:

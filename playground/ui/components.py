@@ -6,6 +6,7 @@ value; what stays reaches the script as the constant `fixed`, since Gradio seria
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any
 import gradio as gr
 
 from playground.decoding.policies.spec import FILTER_KEYS, PolicyKind
-from playground.errors import PlaygroundError
 from playground.gallery import GalleryPrompt
 from playground.methods import described, described_keys, grouped
 from playground.parts import Parts
+from playground.ui import faults
 from playground.ui.lanes import MOST, streamed
 from playground.ui.runs import Runs
 from playground.ui.scales import scales
@@ -40,7 +41,7 @@ def component(script: str, value: Any, functions: Sequence[Callable[..., Any]] =
         html_template=f'<div class="pg-{script}"></div>',
         js_on_load="\n".join(code),
         apply_default_css=False,
-        server_functions=list(functions),
+        server_functions=[_answered(call) for call in functions],
         elem_id=elem_id,
     )
 
@@ -54,10 +55,10 @@ def board(runs: Runs, elem_id: str, empty: str, stop: str = "", charts: str = ""
     """
 
     def resync(asked: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: snapshot(runs.get(asked.get("run")), _counts(asked.get("have"))))
+        return snapshot(runs.get(asked.get("run")), _counts(asked.get("have")))
 
     def inspect(asked: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: runs.get(asked.get("run")).inspect(_int(asked, "lane"), _int(asked, "position")))
+        return runs.get(asked.get("run")).inspect(_int(asked, "lane"), _int(asked, "position"))
 
     listed = [scale.to_record() for scale in scales()]
     return component(
@@ -77,7 +78,7 @@ def policies(parts: Parts, value: Sequence[str]) -> gr.HTML:
     """Two to four policies with their knobs; its value is the list of specs. `offer` answers with what is offered now."""
 
     def parse(asked: dict[str, Any]) -> dict[str, Any]:
-        return _answer(lambda: {"spec": streamed(parts, str(asked.get("spec", ""))).short})
+        return {"spec": streamed(parts, str(asked.get("spec", ""))).short}
 
     def offer(asked: Any = None) -> list[dict[str, Any]]:
         return [_offer(parts, kind) for _, kinds in grouped(parts.catalogue.kinds) for kind in kinds if kind.streams]
@@ -120,11 +121,17 @@ def gallery(prompts: Sequence[GalleryPrompt], elem_id: str) -> gr.HTML:
     return component("gallery", None, elem_id=elem_id, prompts=listed)
 
 
-def _answer(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return call()
-    except PlaygroundError as error:
-        return {"error": error.page}
+def _answered(call: Callable[[dict[str, Any]], Any]) -> Callable[[Any], Any]:
+    """`call`, of whatever a browser sends; what fails is answered with its sentence."""
+
+    @functools.wraps(call)
+    def answer(asked: Any = None) -> Any:
+        try:
+            return call(asked if isinstance(asked, dict) else {})
+        except Exception as error:
+            return {"error": faults.sentence(error)}
+
+    return answer
 
 
 def _counts(value: Any) -> list[int]:

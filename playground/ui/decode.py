@@ -60,7 +60,7 @@ def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
                 yield
                 if run.stopped:
                     return
-    except PlaygroundError:
+    except Exception:
         run.cancel("error")
         raise
     finally:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from playground.ui import faults
 from playground.ui.bodies import BodyError, Message, Receive, taken
 from playground.ui.operators import ELSEWHERE, ON_A_SPACE, QUERY, Operators, on_a_space
 
@@ -55,7 +56,23 @@ class Gate:
         elif path == "/" and scope.get("query_string"):
             await self._open(scope, receive, send)
         else:
-            await self.app(scope, receive, send)
+            await self._pass(scope, receive, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Gradio's answer; where it fails, one sentence, and no exception's text in the log."""
+        begun = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_on)
+        except Exception as error:
+            sentence = faults.sentence(error)
+            if not begun:
+                await _answer(scope, send, 500, sentence)
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -63,7 +80,7 @@ class Gate:
         except BodyError as refused:
             await _answer(scope, send, refused.status, refused.sentence)
             return
-        await self.app(scope, receive, send)
+        await self._pass(scope, receive, send)
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The page; the operator's link is answered by a cookie and the address without the secret, so that neither the
@@ -72,7 +89,7 @@ class Gate:
         kept = urlencode([(name, value) for name, value in query if name not in DROPPED])
         given = [value for name, value in query if name == QUERY]
         if not given:
-            await self.app({**scope, "query_string": kept.encode()}, receive, send)
+            await self._pass({**scope, "query_string": kept.encode()}, receive, send)
         elif on_a_space() or not any(map(self.operators.knows, given)):
             await _answer(scope, send, 403, ON_A_SPACE if on_a_space() else ELSEWHERE)
         else:

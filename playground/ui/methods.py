@@ -12,6 +12,7 @@ from playground.glossary import WORDS
 from playground.methods import described, described_keys, grouped
 from playground.parts import Parts
 from playground.ui.components import component, missing
+from playground.ui.faults import without_places
 
 LEAD = (
     "h are the raw logits of the next token, V is the size of the vocabulary, H is the entropy of softmax(h) in nats and "
@@ -33,7 +34,7 @@ def build(parts: Parts, tab: gr.Tab) -> None:
     gr.HTML("<h3>Checkpoints</h3>", elem_classes="pg-cards")
     for head in parts.heads:
         with gr.Accordion(head.name, open=False, elem_classes="pg-more pg-checkpoint"):
-            gr.Markdown(head.card or "This checkpoint came without a card.")
+            gr.Markdown(without_places(head.card) or "This checkpoint came without a card.")
     with gr.Accordion(
         "Trained since the start", open=False, visible=False, elem_classes="pg-more pg-checkpoint"
     ) as late:
@@ -41,10 +42,13 @@ def build(parts: Parts, tab: gr.Tab) -> None:
     if not parts.heads:
         gr.Markdown("No trained checkpoint fits the loaded model.")
     for sentence in parts.refused_heads:
-        gr.Markdown(f"Not usable here: {sentence}", elem_classes="pg-refused")
+        gr.Markdown(f"Not usable here: {without_places(sentence)}", elem_classes="pg-refused")
 
     def opened() -> list[Any]:
         new = [head for head in parts.heads if head.id not in known]
-        return [gr.update(visible=bool(new)), "\n\n---\n\n".join(head.card or head.name for head in new)]
+        return [
+            gr.update(visible=bool(new)),
+            "\n\n---\n\n".join(without_places(head.card) or head.name for head in new),
+        ]
 
     tab.select(opened, None, [late, cards], api_visibility="private", show_progress="hidden")

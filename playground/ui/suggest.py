@@ -16,6 +16,7 @@ from playground.errors import PlaygroundError
 from playground.gallery import load_gallery
 from playground.parts import Parts
 from playground.suggest import Sweep, said
+from playground.ui import faults
 from playground.ui.decode import read_request
 from playground.ui.figure import COLOURS, INK, Figure, blank
 from playground.ui.places import Places
@@ -73,8 +74,8 @@ class SuggestT:
                 for ahead in seat.wait(lambda: asked.stopped):
                     yield queue_sentence(ahead), gr.skip(), None
                 yield from self._decode(requests, asked)
-        except PlaygroundError as error:
-            yield error.page, gr.skip(), None
+        except Exception as error:
+            yield faults.sentence(error), gr.skip(), None
 
     def _decode(self, requests: Sequence[Request], asked: Asked) -> Iterator[Output]:
         sweep = Sweep(self.parts, requests, samples=SAMPLES)

@@ -66,7 +66,7 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
     with gr.Column(visible=False, elem_id="train-ground") as ground:
         gr.Markdown(LEAD, elem_classes="pg-quietly")
         with gr.Row(elem_classes="pg-fields"):
-            sources = gr.CheckboxGroup(tab.sources(), value=[VOTES], label="Learn from", elem_id="train-sources")
+            sources = gr.CheckboxGroup(tab.sources()[:1], value=[VOTES], label="Learn from", elem_id="train-sources")
         unblind = gr.Checkbox(
             False, label="also votes cast in Compare, where the names were seen", container=False,
             elem_id="train-unblind",
