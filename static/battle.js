@@ -55,5 +55,13 @@ document.addEventListener("keydown", (event) => {
   const button = id && document.getElementById(id);
   if (button && !button.disabled) button.click();
 });
+/* A battle whose server went away has no end (connection.js). */
+window.addEventListener("pg-lost", () => {
+  if (!root.classList.contains("pg-running") && queue.hidden) return;
+  root.classList.remove("pg-running");
+  queue.hidden = true;
+  problem.hidden = false;
+  problem.textContent = "The server went away before both replies ended; start another battle when it is back.";
+});
 watch("value", () => apply(props.value));
 apply(props.value);

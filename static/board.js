@@ -232,6 +232,18 @@ document.addEventListener("click", (event) => {
   if (current && !tokenAt(event.target) && !card.contains(event.target)) hideCard(true);
 });
 
+/* A run whose server went away has no end (connection.js). */
+window.addEventListener("pg-lost", () => {
+  if (!root.classList.contains("pg-running")) return;
+  Object.assign(state, { done: true, closing: null });
+  root.classList.remove("pg-running");
+  root.classList.add("pg-earlier");
+  stop.hidden = true;
+  for (const lane of state.lanes) lane.waits.remove();
+  say(queue, "");
+  say(problem, "The server went away before this run ended; generate again when it is back.");
+});
+
 /* ---- start ---- */
 document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible" && state.lanes.length && !state.done) resync(state.run);

@@ -1,7 +1,6 @@
-/* What was typed, kept for this tab of the browser over a reload: as Gradio's own events, (act, …) → values. No request is
+/* What was typed, kept for this tab of the browser over a reload: as Gradio's own events, (key, act, …) → values. No request is
    made, and nothing but the forms is kept. */
-(act, name, values) => {
-  const KEY = "adaptive-decoding-form";
+(KEY, act, name, values) => {
   const stored = () => {
     try {
       return JSON.parse(sessionStorage.getItem(KEY)) || {};

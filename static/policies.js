@@ -20,7 +20,7 @@ function load(specs) {
 
 function commit() {
   for (const lane of lanes) if (!lane.follows) resolve(lane, lanes); // a number that named no lane may name one now
-  props.value = lanes.map(write);
+  props.value = root.specs = lanes.map(write); // on the element, for connection.js
 }
 
 function set(lane, key, value) {

@@ -10,6 +10,7 @@ import gradio as gr
 
 from playground.ui.components import STATIC
 
+KEY = "adaptive-decoding-form"
 OPTIONS: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
 
 
@@ -22,6 +23,11 @@ class Kept:
     def add(self, name: str, components: Sequence[Any]) -> None:
         """Keep the values of these components."""
         self._forms[name] = list(components)
+
+    @property
+    def ids(self) -> dict[str, list[str]]:
+        """The ids of the components of each form."""
+        return {name: [str(component.elem_id) for component in form] for name, form in self._forms.items()}
 
     def wire(self, page: gr.Blocks, tabs: gr.Tabs, items: Sequence[gr.Tab]) -> None:
         """Store each form when it changes and the tab when it is chosen; read both when the page loads."""
@@ -37,4 +43,4 @@ class Kept:
 
 def _call(act: str, name: Any, values: str) -> str:
     code = (STATIC / "kept.js").read_text(encoding="utf-8").partition("*/")[2].strip()
-    return f"(...values) => ({code})({json.dumps(act)}, {json.dumps(name)}, {values})"
+    return f"(...values) => ({code})({json.dumps(KEY)}, {json.dumps(act)}, {json.dumps(name)}, {values})"

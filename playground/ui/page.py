@@ -14,7 +14,7 @@ from playground.parts import Parts
 from playground.ui import arena, compare, faults, methods, notice, train
 from playground.ui.components import STATIC, component
 from playground.ui.gate import Gate
-from playground.ui.kept import Kept
+from playground.ui.kept import KEY, Kept
 from playground.ui.operators import Operators
 from playground.ui.places import Places
 from playground.ui.preview import Preview
@@ -82,6 +82,7 @@ def build(parts: Parts) -> Page:
                 train.build(parts, page.operators, trains, tabs, lanes)
             with gr.Tab("Methods", id="methods") as explains:
                 methods.build(parts, explains)
+        component("connection", None, key=KEY, forms=kept.ids)
         kept.wire(page, tabs, (compares, meets, trains, explains))
     page.queue(max_size=QUEUE, default_concurrency_limit=8, api_open=False)
     return page
