@@ -228,7 +228,7 @@ def test_the_header_says_the_precision_and_why(page: Page, settings: Settings) -
     parts = ScriptedParts(settings)
     with served(parts) as server:
         page.goto(server.url)
-        line = page.locator(".pg-header summary")
+        line = page.locator(".pg-header summary[title]")
         line.wait_for()
         assert line.inner_text().startswith("scripted · revision r0 · float32 · cpu")
         reason = page.get_by_text(parts.language_model.precision_reason)
