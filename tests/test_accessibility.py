@@ -99,8 +99,8 @@ def test_train_before_and_after_a_training(
     parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
     add_votes(parts, 14)
     with served(parts) as server:  # type: ignore[arg-type]
-        page.set_default_timeout(150_000)
-        page.goto(server.url)
+        page.set_default_timeout(60_000)
+        page.goto(server.operator_link)
         page.get_by_role("tab", name="Train").click()
         page.get_by_text("14 of 14 votes can train this").wait_for()
         still(page)

@@ -92,3 +92,24 @@ def test_policies_with_a_decoder_of_their_own_are_too(parts: Parts, number: int)
             beside, again = parts.generate(request, ["fixed:temperature=0.7", name])
             assert again.id == trace.id, f"{name} is the same beside another lane"
             assert beside.text
+
+
+def test_what_a_lane_shows_first_is_what_varies_in_it(parts: Parts) -> None:
+    names = [
+        kind.name for kind in parts.catalogue.kinds if kind.streams and not kind.control and kind.name != "schedule"
+    ]
+    requests_ = [replace(request, max_tokens=24) for request in requests()[1:4]]
+    flat = []
+    for name in names:
+        spec = parts.catalogue.parse(name)
+        steps = [trace.shown_steps for request in requests_ for trace in parts.generate(request, [name])]
+        varied = {
+            what: any(len({read(step) for step in reply}) > 1 for reply in steps)
+            for what, read in (
+                ("temperature", lambda step: step.temperature),
+                *((c.name, lambda step, c=c: step.channel.get(c.name)) for c in spec.channels),
+            )
+        }
+        if any(varied.values()) and not varied[spec.shows]:
+            flat.append((name, spec.shows, [what for what, seen in varied.items() if seen]))
+    assert flat == []
