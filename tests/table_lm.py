@@ -166,12 +166,15 @@ def events(model: object, specs: Sequence[Spec], request: Request) -> Iterator[o
 
 
 def run(model: object, specs: Sequence[Spec], request: Request) -> tuple[Trace, ...]:
-    """The finished traces; what streamed is what they hold."""
+    """The finished traces; what streamed is what they hold, the same text shared out by token."""
     seen = list(events(model, specs, request))
     assert isinstance(seen[-1], Finished)
     for lane, trace in enumerate(seen[-1].traces):
         steps = [s.step for event in seen[1:-1] for s in event if isinstance(s, LaneStep) and s.lane == lane]  # type: ignore[attr-defined]
-        assert tuple(steps) == trace.steps
+        assert [step.with_text("") for step in steps] == [step.with_text("") for step in trace.steps]
+        assert "\ufffd" in trace.text or [step.text for step in steps] == [step.text for step in trace.steps]
+        streamed = "".join(step.text for step in steps)
+        assert trace.text == streamed or (trace.stop == "end" and trace.text.startswith(streamed))
     return seen[-1].traces
 
 
