@@ -48,7 +48,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        path = _path(scope)
+        path = path_of(scope)
         if scope["type"] != "http" or scope["method"] not in allowed(path):
             await _answer(scope, send, 404, NOTHING_HERE)
         elif scope["method"] == "POST":
@@ -105,7 +105,7 @@ def allowed(path: str) -> tuple[str, ...]:
     return ROUTES.get(path if path == "/" else path.removesuffix("/"), ())
 
 
-def _path(scope: Scope) -> str:
+def path_of(scope: Scope) -> str:
     """The path within the page: a proxy may serve it under a prefix."""
     path, prefix = str(scope.get("path", "")), str(scope.get("root_path", "")).rstrip("/")
     return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
@@ -116,7 +116,7 @@ async def _answer(scope: Scope, send: Send, status: int, sentence: str, headers:
     if scope["type"] != "http":
         await send({"type": "websocket.close", "code": 1008, "reason": sentence})
         return
-    asked_by_page = _path(scope).startswith(API)
+    asked_by_page = path_of(scope).startswith(API)
     kind = "application/json" if asked_by_page else "text/plain; charset=utf-8"
     body = (json.dumps({"detail": sentence}) if asked_by_page else f"{sentence}\n").encode()
     told = {"content-type": kind, "content-length": str(len(body)), "cache-control": "no-store", **(headers or {})}

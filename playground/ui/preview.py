@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 
 from playground.ui.components import STATIC
+from playground.ui.gate import path_of
 
 Message = dict[str, Any]
 PICTURE = "/preview.png"
@@ -33,7 +34,7 @@ class Preview:
         self.app, self.title, self.description = app, title, description
 
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
-        path = _path(scope)
+        path = path_of(scope)
         if path == PICTURE:
             headers = {"cache-control": "public, max-age=86400"}
             await FileResponse(STATIC / "preview.png", headers=headers)(scope, receive, send)
@@ -94,8 +95,3 @@ class _Rewritten:
 def root_of(scope: Message) -> str:
     """The address under which the page was asked for, without a slash at its end."""
     return get_root_url(Request(scope), "/", scope.get("root_path") or None)
-
-
-def _path(scope: Message) -> str:
-    path, prefix = str(scope.get("path", "")), str(scope.get("root_path", "")).rstrip("/")
-    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
