@@ -23,6 +23,7 @@ from playground.errors import FaultError, PlaygroundError, trail
 from playground.feedback.store import Store
 from playground.ui import faults, notice
 from playground.ui.faults import UNEXPECTED, without_places
+from playground.ui.lanes import read_lanes
 from tests.scripted import ScriptedParts
 from tests.serving import Served, served
 from tests.test_gate import send
@@ -289,12 +290,39 @@ def test_an_error_keeps_what_is_shown_between_processes() -> None:
             "see https://arxiv.org/abs/2411.09661 and 3/4 and a/b",
         ),
         ("python -m playground train --folder /x/y", "python -m playground train --folder y"),
+        ("There is no checkpoint '<b>x</b>'", "There is no checkpoint '<b>x</b>'"),
         ("T = l0 · (1 − 1/a + H / (a · ln V))", "T = l0 · (1 − 1/a + H / (a · ln V))"),
     ],
 )
 def test_paths_are_cut_to_their_last_name(text: str, left: str) -> None:
     assert without_places(text) == left
-    assert faults.sentence(PlaygroundError(text)) == left
+    assert faults.sentence(FaultError(text)) == left
+    assert faults.sentence(raised_from(OSError(28, "full"), PlaygroundError(text))) == left
+
+
+def raised_from(cause: Exception, error: Exception) -> Exception:
+    try:
+        raise error from cause
+    except type(error) as raised:
+        return raised
+
+
+@pytest.mark.parametrize(
+    ("typed", "quoted"),
+    [
+        ("<b>x</b>", "'<b>x</b>'"),
+        ("/x", "'/x'"),
+        ("a /b/c d", "'a /b/c d'"),
+        ("fixed:temperature=/2", "'/2'"),
+        ("fixed:/a/b=1", "'/a/b'"),
+        ("fixed:/a/b", "'/a/b'"),
+    ],
+)
+def test_what_a_visitor_typed_is_quoted_as_it_was_typed(parts: Broken, typed: str, quoted: str) -> None:
+    """It is no place on this machine, though it may look like one."""
+    with pytest.raises(PlaygroundError) as refused:
+        read_lanes(parts, ["edt", typed])  # type: ignore[arg-type]
+    assert quoted in faults.sentence(refused.value)
 
 
 @pytest.mark.browser

@@ -11,7 +11,7 @@ import re
 from playground.errors import FaultError, PlaygroundError, trail
 
 UNEXPECTED = "Something failed on the server; try again, and tell its operator if it fails again."
-PLACE = re.compile(r"(?<![\w:/\\.])(?:[A-Za-z]:)?[\\/][^\s'\"`;,()]+")
+PLACE = re.compile(r"(?<![\w:/\\.<])(?:[A-Za-z]:)?[\\/][^\s'\"`;,()<>]+")
 
 
 def sentence(error: Exception) -> str:
@@ -19,7 +19,9 @@ def sentence(error: Exception) -> str:
     if isinstance(error, PlaygroundError):
         if isinstance(error, FaultError):
             record(error)
-        return without_places(error.page)
+        # what is refused here quotes what was typed, which may look like a path; what came from below may name files
+        written_here = error.__cause__ is None and not isinstance(error, FaultError)
+        return error.page if written_here else without_places(error.page)
     record(error)
     return UNEXPECTED
 
