@@ -187,12 +187,13 @@ function focusToken(span, options) {
   span.focus(options);
 }
 
-grid.addEventListener("pointerover", (event) => {
+/* Moves only: a token that scrolls under a resting pointer must not take the card from the one that has the focus. */
+grid.addEventListener("pointermove", (event) => {
   const span = tokenAt(event.target);
   if (span && event.pointerType === "mouse" && !pinned) showCard(span);
 });
 grid.addEventListener("pointerout", (event) => {
-  if (event.pointerType === "mouse" && current && !tokenAt(event.relatedTarget)) hideCard(false);
+  if (event.pointerType === "mouse" && current?.span === tokenAt(event.target)) hideCard(false);
 });
 let pinnedBefore = null; // the press may move the focus, and with it the card, before it becomes a click
 grid.addEventListener("pointerdown", () => (pinnedBefore = pinned ? current?.span : null));
