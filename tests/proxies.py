@@ -23,14 +23,14 @@ events {{ }}
 http {{
   access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{upstream}; }} }}
+  server {{ listen 127.0.0.1:{port}; location {prefix} {{ proxy_pass http://127.0.0.1:{upstream}/; }} }}
 }}
 """
 
 
 @contextmanager
-def nginx(upstream: int, folder: Path) -> Iterator[str]:
-    """The address of an nginx that passes everything on as nginx does when nobody tells it more."""
+def nginx(upstream: int, folder: Path, prefix: str = "/") -> Iterator[str]:
+    """The address of an nginx that passes everything under `prefix` on as nginx does when nobody tells it more."""
     if NGINX is None:
         if os.environ.get("CI"):
             pytest.fail("nginx must be installed where CI is set: apt-get install nginx-light")
@@ -38,11 +38,11 @@ def nginx(upstream: int, folder: Path) -> Iterator[str]:
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     file = folder / "nginx.conf"
-    file.write_text(CONFIGURATION.format(folder=folder, port=port, upstream=upstream))
+    file.write_text(CONFIGURATION.format(folder=folder, port=port, upstream=upstream, prefix=prefix))
     server = subprocess.Popen([NGINX, "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(file)])
     try:
         _wait_for(port)
-        yield f"http://127.0.0.1:{port}/"
+        yield f"http://127.0.0.1:{port}{prefix}"
     finally:
         server.terminate()
         server.wait(10)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from playground.config import Settings
 from playground.ui.page import LEAD, NAME
-from playground.ui.preview import HEIGHT, WIDTH, Preview
+from playground.ui.preview import HEIGHT, OWN_ROOT, WIDTH, Preview
 from tests.scripted import ScriptedParts
 from tests.serving import Served, served
 
@@ -101,12 +101,24 @@ def test_a_compressed_page_has_the_same_head(server: Served) -> None:
     assert Head(html.decode()).said["og:title"] == [f"{NAME} playground"]
 
 
-def test_what_a_host_header_spells_cannot_leave_its_attribute_and_nothing_behind_the_head_is_touched() -> None:
+def test_what_a_host_header_spells_cannot_leave_its_attribute_and_nothing_else_behind_the_head_is_touched() -> None:
     preview = Preview(None, 'A "title"', "<b>")  # type: ignore[arg-type]
-    behind = b'<script>window.gradio_config = {"x": "<meta property=\\"og:title\\" />"};</script>'
-    html = b'<meta charset="utf-8" />\n<meta property="og:title" content="Gradio" />\n' + behind
+    behind = b'<script>window.gradio_config = {"x": "<meta property=\\"og:title\\" />, \\"root\\":\\"http://a\\""};'
+    html = b'<meta charset="utf-8" />\n<meta property="og:title" content="Gradio" />\n' + behind + b"</script>"
     written = preview.written(html, 'http://a"><script>alert(1)</script>').decode()
     assert "<script>alert" not in written
     assert Head(written).said["og:title"] == ['A "title"']
     assert Head(written).said["description"] == ["<b>"]
-    assert written.endswith(behind.decode())
+    assert written.endswith(f"{(behind + OWN_ROOT).decode()}</script>")
+
+
+@pytest.mark.parametrize("header", ["Host", "X_Forwarded_Host", "X_Gradio_Server"])
+def test_no_header_says_where_the_scripts_of_the_page_call(server: Served, header: str) -> None:
+    value = "http://elsewhere.test" if header == "X_Gradio_Server" else "elsewhere.test"
+    for _ in range(2):
+        html = fetched(server.url, **{header: value}).decode()
+        scripts = html[html.index("<script>") :]
+        assert "elsewhere.test" not in scripts
+        assert '"root":""' in scripts
+        assert OWN_ROOT.decode() in scripts
+        assert scripts.count("const root = window.gradio_config.root;") == 1

@@ -2,6 +2,9 @@
 
 Whoever makes a preview reads the page's head and runs no script, so the head is written before it leaves the server. The
 picture's address must be whole: it is that under which the page was asked for, as a proxy tells it.
+
+The page's own calls go to where the browser found the page. Gradio writes there what the `Host` header says, which behind a
+proxy that hands on no name is the server's own address: the browser would refuse every call.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ ALT = "Two replies side by side, each token on the colour of the temperature it 
 HEAD_ENDS = b"<script>window.gradio_config"
 GRADIOS = re.compile(rb'[ \t]*<(?:meta\s+(?:property="og:|name="twitter:)|link\s+rel="manifest")[^>]*>\s*')
 AFTER = b'<meta charset="utf-8" />'
+SCRIPT_ENDS = b"</script>"
+GRADIOS_ROOT = re.compile(rb'"root":"[^"]*"')  # of the configuration alone: a quotation mark within a text is escaped
+OWN_ROOT = b'\nwindow.gradio_config.root = new URL(".", document.baseURI).href.replace(/[/]$/, "");'
+LATER_ROOT = re.compile(rb'\bconst root = "[^"]*";')
 
 
 class Preview:
@@ -44,10 +51,10 @@ class Preview:
             await self.app(scope, receive, send)
 
     def written(self, html: bytes, root: str) -> bytes:
-        """The page with this head; nothing behind the head is touched."""
+        """The page with this head, whose calls go to where it is; nothing else behind the head is touched."""
         head, script, rest = html.partition(HEAD_ENDS)
         head = GRADIOS.sub(b"", head).replace(AFTER, AFTER + self.head(root).encode(), 1)
-        return head + script + rest
+        return head + script + _at_home(rest)
 
     def head(self, root: str) -> str:
         """The lines of the head, for a page that is served at `root`."""
@@ -61,6 +68,15 @@ class Preview:
         lines += [f'<meta name="{name}" content="{escape(text)}" />' for name, text in named.items()]
         lines += [f'<meta property="og:{name}" content="{escape(text)}" />' for name, text in shown.items()]
         return "".join(f"\n\t\t{line}" for line in lines)
+
+
+def _at_home(scripts: bytes) -> bytes:
+    """Gradio's configuration and what follows, with the root that the browser knows in place of the one that headers gave."""
+    configuration, end, behind = scripts.partition(SCRIPT_ENDS)
+    if not end:
+        return scripts
+    configuration = GRADIOS_ROOT.sub(b'"root":""', configuration) + OWN_ROOT
+    return configuration + end + LATER_ROOT.sub(b"const root = window.gradio_config.root;", behind, count=1)
 
 
 class _Rewritten:
