@@ -28,7 +28,9 @@ from models.kinds import build
 from models.meta import FORMAT, Base, Meta
 
 SHIPPED = Path(__file__).parent / "checkpoints"
-NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,62}")
+NAME = re.compile(r"[a-z0-9_][a-z0-9._-]{0,62}")
+RULE = "1 to 63 of the characters a-z, 0-9, '.', '_', '-', the first a letter, a digit or '_'"  # NAME in words
+READABLE = re.compile(r"[a-z0-9_-][a-z0-9._-]{0,62}")  # a head made before may begin with '-'
 WEIGHTS_MOST, TEXT_MOST = 2**30, 2**23  # bytes; those that ship have some ten and a tenth of a million
 OTHER_FORMATS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", "")
 
@@ -90,7 +92,8 @@ def save(folder: Path, name: str, module: nn.Module, meta: Meta, card: str) -> C
 
     Raises ModelError for a bad name or weights that are NaN.
     """
-    _check_name(name)
+    if not NAME.fullmatch(name):
+        raise ModelError(f"A checkpoint's name has {RULE}, got {name!r}.")
     tensors = {key: value.detach().float().contiguous().cpu() for key, value in module.state_dict().items()}
     _check_tensors(name, tensors, meta)
     weights = to_safetensors(tensors)
@@ -238,10 +241,8 @@ def _module(meta: Meta) -> nn.Module:
 
 
 def _check_name(name: str) -> None:
-    if not NAME.fullmatch(name):
-        raise ModelError(
-            f"A checkpoint's name has 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front, got {name!r}."
-        )
+    if not READABLE.fullmatch(name):
+        raise ModelError(f"A checkpoint's name has {RULE}, got {name!r}.")
 
 
 def _weights(folder: Path, name: str) -> tuple[bytes, dict[str, torch.Tensor]]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints import NAME, SHIPPED, Checkpoint, get, load
+from models.checkpoints import NAME, RULE, SHIPPED, Checkpoint, get, load
 from models.language_model import LanguageModel
 from models.meta import Base
 from models.threads import allowed
@@ -137,7 +137,7 @@ def free_name(settings: Settings, level: str, taken: Collection[str] = ()) -> st
 def checked_name(settings: Settings, name: str, taken: Collection[str]) -> str:
     """`name`, where a head may have it. Raises PlaygroundError in one sentence."""
     if not NAME.fullmatch(name):
-        raise PlaygroundError("Name must have 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front.")
+        raise PlaygroundError(f"Name must have {RULE}.")
     if name in taken or (settings.trained_heads / f"{name}.safetensors").exists():
         raise PlaygroundError(f"There is a head {name!r} already; its votes name it, so choose another name.")
     return name

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from models.adaptive_decoder import AdaptiveDecoder
-from models.checkpoints import SHIPPED, Checkpoint, Found, default_for, describe, find, get, load_head, read, save
+from models.checkpoints import SHIPPED, Checkpoint, Found, default_for, describe, find, get, load, load_head, read, save
 from models.errors import ModelError
 from models.meta import Base, Meta
 
@@ -245,3 +245,13 @@ def test_the_shipped_heads_load_and_are_small_and_carry_their_figures(kind):
     assert checkpoint.meta.metrics.keys() >= {"training", "matched_entropy", FIGURES[kind]}
     assert "shuffled" in checkpoint.card
     assert sum(checkpoint.meta.temperature_histogram) == pytest.approx(1)
+
+
+def test_a_new_head_may_not_begin_like_a_flag_and_one_that_does_still_loads(saved, tmp_path):
+    with pytest.raises(ModelError, match="the first a letter"):
+        save(tmp_path, "-rf", load(saved), saved.meta, "# A card\n")
+    for suffix in (".safetensors", ".json", ".md"):
+        (saved.folder / f"{saved.name}{suffix}").rename(saved.folder / f"-rf{suffix}")
+    base = saved.meta.base
+    assert get([saved.folder], "-rf", base).sha256 == saved.sha256
+    assert [head.name for head in find([saved.folder], base).usable] == ["-rf"]

@@ -1,12 +1,14 @@
 """Which votes a loss learns from: every kind of arm, on real traces, and every reason counted."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from playground.errors import PlaygroundError
-from playground.training.exclusions import count, grid_of, unusable
+from playground.training.exclusions import count, counting, grid_of, unusable
 from playground.training.labels.lanes import GRID
+from playground.training.lpo import LATENT, LOSSES
 from tests.graded import decoded, sampled, vote, votes
 
 TOKEN, SEQUENCE = sampled("token"), sampled("sequence")
@@ -94,3 +96,17 @@ def test_the_grid_is_the_arms_own_and_data_without_a_usable_vote_is_refused_with
         grid_of(made, "token", wanted=(0.0, 1.0))
     with pytest.raises(PlaygroundError, match="undecided: 2"):
         grid_of([replace(vote, outcome="both_bad") for vote in made], "token")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_the_lanes_that_are_said_to_count_do_and_others_do_not(tiny, level, loss):
+    """The sentence names specs: votes on each of them are usable, on two of another policy they are not."""
+    told = counting(level, loss)
+    named = re.findall(r"(?:adaptive|random)\S*[:=]\w+", told)
+    if loss not in LATENT:
+        assert named == [f"adaptive-{level}:select=sample", f"random:per={'token' if level == 'token' else 'reply'}"]
+    for spec in [name for name in named if name.startswith("random")] or ["edt", "fixed:temperature=0.7"]:
+        assert unusable(of(tiny, spec, spec), level, loss) in (None, "equal temperature")
+    other = "edt" if named else "fixed:top_p=0.5"
+    assert unusable(of(tiny, other, other), level, loss)

@@ -16,7 +16,8 @@ from playground.feedback.export import COLUMNS, export, plain_cell
 from playground.feedback.selection import REASONS
 from playground.feedback.store import Store
 from playground.records import Preference, Request
-from playground.ui.training_view import IN_WORDS
+from playground.training.exclusions import IN_WORDS
+from playground.ui.training_view import NOT_READ
 from tests.samples import NOTICE, make_battle, make_traces
 
 FORMULA_PROMPT = '=HYPERLINK("http://evil","x")\nsecond line'
@@ -112,4 +113,4 @@ def test_a_format_or_place_that_does_not_work_is_one_sentence(store: Store, tmp_
 
 
 def test_the_page_has_words_for_every_reason_that_leaves_votes_out() -> None:
-    assert {*REASONS} - {"other_mode"} <= {*IN_WORDS}  # the page counts both modes
+    assert {*REASONS} - {"other_mode"} <= {*NOT_READ, *IN_WORDS}  # the page counts both modes

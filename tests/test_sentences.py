@@ -20,6 +20,8 @@ from playground.errors import PlaygroundError
 from playground.methods import named
 from playground.terminal import figures as in_a_terminal
 from playground.terminal import label
+from playground.training.exclusions import counting, nothing
+from playground.training.lpo import LOSSES
 from playground.ui.heading import Heading
 from playground.ui.page import model_line
 from playground.ui.render import figures
@@ -61,6 +63,29 @@ def test_no_sentence_on_the_page_names_a_flag_and_none_in_a_terminal_a_field() -
     for name, given in refusals():
         if not within(name, ("playground.ui", "playground.training_job")):
             assert not FIELDS.search(given[0]), (name, given[0])
+
+
+TRAINED = tuple(f"playground.training.{name}" for name in ("exclusions", "features", "fit", "train", "epochs", "jobs"))
+
+
+def test_no_sentence_on_the_train_tab_names_a_flag_or_a_word_of_the_command_line() -> None:
+    files = "Preferences must"  # say which file and line
+    said = [given[-1] for name, given in refusals() if within(name, (*TRAINED, "playground.training_job"))]
+    assert len(said) > 15
+    for sentence in said:
+        assert files in sentence or not re.search(r"`|--[a-z]|\bdata\b", sentence), sentence
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_who_has_no_vote_that_counts_is_told_which_would_in_the_words_of_the_count(level: str, loss: str) -> None:
+    dropped = {"no temperature from a grid": 8, "undecided": 1}
+    data = {"votes": 9, "usable": {level: {loss: {"votes": 0, "prompts": 0, "dropped": dropped}}}}
+    refused, counted = nothing(dropped, level, loss), usable(data, level, loss)
+    for told in (refused.page, counted):
+        assert "no temperature from a grid (8), ties and both bad (1)" in told
+        assert told.endswith(f"{counting(level, loss)}.")
+    assert "--loss" in str(refused)
 
 
 def test_no_refusal_that_quotes_what_was_typed_names_a_file() -> None:

@@ -278,7 +278,7 @@ def test_a_name_is_free_and_well_formed(settings: Settings) -> None:
     settings.trained_heads.mkdir(parents=True)
     (settings.trained_heads / "votes-token-1.safetensors").touch()
     assert free_name(settings, "token") == "votes-token-2"
-    for name in ("votes-token-1", "shipped", "Upper", "../x", ".hidden", "", "a" * 64):
+    for name in ("votes-token-1", "shipped", "Upper", "../x", ".hidden", "-rf", "-", "--out", "", "a" * 64):
         with pytest.raises(PlaygroundError):
             checked_name(settings, name, {"shipped"})
     assert checked_name(settings, "fine-1.b", {"shipped"}) == "fine-1.b"

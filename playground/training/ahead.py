@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from models import checkpoints
-from models.checkpoints import NAME
+from models.checkpoints import NAME, RULE
 from playground.errors import PlaygroundError
 
 
@@ -24,9 +24,7 @@ def named_heads(folders: Sequence[Path], names: Iterable[str]) -> None:
 def place_of_head(folder: Path, name: str) -> None:
     """A head called `name` can be written to `folder`, which is made."""
     if not NAME.fullmatch(name):
-        raise PlaygroundError(
-            f"`out` must have 1 to 63 of the characters a-z, 0-9, '.', '_', '-' and no '.' in front, got {name[:80]!r}."
-        )
+        raise PlaygroundError(f"`out` must have {RULE}, got {name[:80]!r}.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,7 +12,7 @@ chose τ. Decoders that choose among tokens or replies in their own way are left
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from playground.decoding.policies.catalogue import Catalogue, catalogue
 from playground.decoding.policies.spec import Spec
@@ -24,6 +24,7 @@ from playground.training.lpo import LATENT
 
 Grid = tuple[float, ...]
 CALLED = {"token": "token", "sequence": "reply"}
+IN_WORDS = {"undecided": "ties and both bad"}
 
 
 def unusable(preference: Preference, level: str, loss: str = "separate", grid: Grid = GRID) -> str | None:
@@ -57,24 +58,45 @@ def grid_of(preferences: Sequence[Preference], level: str, loss: str = "separate
     """
     usable, reasons = count(preferences, level, loss, wanted or GRID)
     if not usable:
-        sentence = nothing(reasons)
-        raise PlaygroundError(f"{sentence} --loss.", f"{sentence} loss.")
+        raise nothing(reasons, level, loss)
     grids = set()
     if loss not in LATENT:
         used = (p for p in preferences if unusable(p, level, loss, wanted or GRID) is None)
         grids = {trace.grid for p in used for trace in (*p.a, *p.b) if trace.grid is not None}
     grids |= {wanted} if wanted else set()
     if len(grids) > 1:
-        raise PlaygroundError(f"`data` must hold replies over one grid of temperatures, got {len(grids)}.")
+        one = "replies over one grid of temperatures"
+        raise PlaygroundError(
+            f"`data` must hold {one}, got {len(grids)}.", f"The votes must be on {one}, and these are on {len(grids)}."
+        )
     return grids.pop() if grids else GRID
 
 
-def nothing(reasons: dict[str, int]) -> str:
-    """The sentence for data without one usable vote."""
+def nothing(reasons: Mapping[str, int], level: str, loss: str) -> PlaygroundError:
+    """The refusal of data without one usable vote."""
     counts = ", ".join(f"{reason}: {number}" for reason, number in reasons.items()) or "no vote at all"
-    return (
-        f"`data` holds no decided vote that this loss learns from ({counts}); sample or collect more, or choose another"
+    return PlaygroundError(
+        f"`data` holds no decided vote that this loss learns from ({counts}); sample or collect more, or choose another "
+        "--loss.",
+        f"None of these votes can train this ({in_words(reasons) or 'there is none at all'}): {counting(level, loss)}.",
     )
+
+
+def in_words(reasons: Mapping[str, int]) -> str:
+    """Counts by reason, as a reader is told them."""
+    return ", ".join(f"{IN_WORDS.get(reason, reason)} ({number})" for reason, number in reasons.items() if number)
+
+
+def counting(level: str, loss: str) -> str:
+    """Which votes a loss can learn from at a level, in a clause: `unusable` in the words of whoever chooses the lanes."""
+    if loss in LATENT:
+        return (
+            "a vote counts where one reply is better and both lanes draw token by token from the whole distribution: "
+            "any policy without a filter, except those that choose among tokens or replies in their own way"
+        )
+    drawn = f"adaptive-{level}:select=sample or random:per={CALLED[level]}"
+    also = ", or fixed at temperatures of the grid that differ" if level == "sequence" else ""
+    return f"a vote counts where one reply is better and both lanes are {drawn}{also}, with the same filters"
 
 
 def place(trace: Trace, grid: Grid) -> int | None:

@@ -55,9 +55,12 @@ def states(model: FeatureModel, trace: Trace, level: str, folder: Path) -> Tenso
 def check_model(model: FeatureModel, trace: Trace) -> None:
     """Raises PlaygroundError for a trace of another model or revision."""
     if (trace.model, trace.revision) != (model.name, model.revision):
+        differ = (
+            f"replies of {trace.model!r} ({trace.revision}), but the loaded model is {model.name!r} ({model.revision})"
+        )
         raise PlaygroundError(
-            f"`data` holds replies of {trace.model!r} ({trace.revision}), but the loaded model is {model.name!r} "
-            f"({model.revision}); load the model that wrote them."
+            f"`data` holds {differ}; load the model that wrote them.",
+            f"The votes are on {differ}; leave those out, or start the playground with the model that wrote them.",
         )
 
 
@@ -119,7 +122,7 @@ def pairs_of(
         if reading is not None:
             reading(number + 1, len(preferences))
     if not len(gathered):
-        raise PlaygroundError(nothing(gathered.dropped))
+        raise nothing(gathered.dropped, level, loss)
     return gathered.pairs(), gathered.dropped
 
 

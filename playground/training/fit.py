@@ -57,7 +57,11 @@ def split_by_prompt(pairs: Pairs, share: float, seed: int) -> tuple[list[int], l
     """Numbers of the training and the held-out pairs; a prompt is on one side only."""
     prompts = sorted(set(pairs.prompts))
     if len(prompts) < 2:
-        raise PlaygroundError(f"`data` must hold pairs of at least 2 prompts, got {len(prompts)}.")
+        raise PlaygroundError(
+            f"`data` must hold pairs of at least 2 prompts, got {len(prompts)}.",
+            f"The votes that can train this must be on at least 2 prompts, and these are on {len(prompts)}; "
+            "vote on another prompt too.",
+        )
     random.Random(seed).shuffle(prompts)
     held = set(prompts[: min(len(prompts) - 1, max(1, round(share * len(prompts))))])
     numbers = range(len(pairs.prompts))
@@ -154,13 +158,18 @@ def _calibrate(learner: Learner[AdaptiveDecoder], held: Pairs, recipe: Recipe) -
 
 def _check(pairs: Pairs) -> None:
     if not len(pairs):
-        raise PlaygroundError("`data` holds no pair to learn from; sample or collect more.")
+        raise PlaygroundError(
+            "`data` holds no pair to learn from; sample or collect more.",
+            "These votes hold no pair to learn from; collect more.",
+        )
     if not torch.isfinite(pairs.hidden).all():
         raise PlaygroundError(
-            "`data` gives hidden states that are NaN or infinite; load the model with --precision float32."
+            "`data` gives hidden states that are NaN or infinite; load the model with --precision float32.",
+            "The model's hidden states on these votes are NaN or infinite; start the playground in float32.",
         )
     likelihood = pairs.likelihood
     if likelihood is not None and not torch.isfinite(likelihood.amax(-1)).all():
         raise PlaygroundError(
-            "`data` holds a token that no temperature of the grid can draw; give the grid one above 0."
+            "`data` holds a token that no temperature of the grid can draw; give the grid one above 0.",
+            "A reply of these votes holds a token that no temperature of the grid can draw; choose another loss.",
         )

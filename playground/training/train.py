@@ -170,15 +170,17 @@ def _check_name(folder: Path, name: str, digest: str, recipe: Recipe, parent: Ch
     except ModelError:
         made = None
     if made != (digest, asdict(recipe), parent.id if parent else None):
-        raise PlaygroundError(f"`out` must be a new name: {folder} holds another head {name!r}.")
+        raise PlaygroundError(
+            f"`out` must be a new name: {folder} holds another head {name!r}.",
+            f"There is another head {name!r} already; choose another name.",
+        )
 
 
 def _start(parent: Checkpoint, level: str, base: Base) -> AdaptiveDecoder:
     """The parent's head. Raises PlaygroundError where it cannot be one."""
     if parent.meta.kind != f"adaptive-{level}":
-        raise PlaygroundError(
-            f"`parent` must be a head of kind adaptive-{level}, but {parent.name!r} is {parent.meta.kind}."
-        )
+        kinds = f"a head of kind adaptive-{level}, but {parent.name!r} is {parent.meta.kind}"
+        raise PlaygroundError(f"`parent` must be {kinds}.", f"A training must start from {kinds}.")
     refusal = parent.refusal(base)
     if refusal is not None:
         raise PlaygroundError(refusal)
@@ -194,9 +196,10 @@ def _check_sides(pairs: Pairs, level: str, recipe: Recipe, grid: tuple[float, ..
     chosen = set(pairs.index[pairs.sign > 0].tolist())
     if len(chosen) == 1:
         heat = grid[chosen.pop()]
+        found = f"temperature {heat:g} in all {len(pairs)} votes, which needs no head: use fixed:temperature={heat:g}"
         raise PlaygroundError(
-            f"`data` prefers temperature {heat:g} in all {len(pairs)} votes, which needs no head: "
-            f"use fixed:temperature={heat:g}, or add votes that prefer others."
+            f"`data` prefers {found}, or add votes that prefer others.",
+            f"The better replies have {found}, or add votes that prefer others.",
         )
 
 

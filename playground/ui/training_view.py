@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from playground.decoding.counts import several
+from playground.training.exclusions import counting, in_words
 from playground.training.jobs import Event, Job
 
-IN_WORDS = {
+NOT_READ = {  # why a vote of the database is not read at all
     "not_blind": "cast in Compare, where the names were seen",
     "damaged": "no longer as stored",
     "missing": "no longer in the database",
-    "undecided": "ties and both bad",
 }
 SOURCES = {"human": "by people", "verifier": "by a verifiable reward", "heuristic": "by a rule"}
 
@@ -125,12 +125,12 @@ def usable(data: Mapping[str, Any] | None, level: str, loss: str) -> str:
     found = data["usable"][level][loss]
     said = f"**{found['votes']} of {several(data['votes'], 'vote')}** can train this, over {several(found['prompts'], 'prompt')}."
     left = reasons(found["dropped"])
-    return f"{said} Left out: {left}." if left else said
+    return f"{said} Left out: {left}; {counting(level, loss)}." if left else said
 
 
 def reasons(counts: Mapping[str, int]) -> str:
     """Counts by reason in words."""
-    return ", ".join(f"{IN_WORDS.get(reason, reason)} ({count})" for reason, count in counts.items() if count)
+    return in_words({NOT_READ.get(reason, reason): count for reason, count in counts.items()})
 
 
 def table(data: Mapping[str, Any]) -> list[list[str]]:
