@@ -1,5 +1,5 @@
-/* Prompts by family as chips; a click sets the value to {id} and triggers "pick". What static/prompt.js cleared of a pick is
-   said below, and "restore" puts it back. Families and chips are one tab stop each; the arrow keys move in them. */
+/* Prompts by family as chips; a click sets the value to {id, before} and triggers "pick". What static/prompt.js cleared, of a
+   pick or of one's own, is said below, and "restore" puts it back. Families and chips are one tab stop each; the arrow keys move in them. */
 const root = element.querySelector(".pg-gallery");
 const families = new Map();
 for (const prompt of fixed.prompts) {
@@ -46,7 +46,8 @@ function open(family) {
       chip.type = "button";
       chip.title = prompt.prompt;
       chip.addEventListener("click", () => {
-        props.value = { id: prompt.id };
+        const { id, cleared } = props.value || {};
+        props.value = { id: prompt.id, before: { id, cleared } };
         trigger("pick", { id: prompt.id });
       });
       return chip;
@@ -66,14 +67,16 @@ for (const family of families.keys()) {
 if (families.size) open(families.keys().next().value);
 stopAt(tabs, tabs.children[0]);
 
-/* Says what of a pick went when a prompt of one's own was typed. */
+/* Says what of one's own a pick stands in place of, and what of a pick went when a prompt of one's own was typed. */
 function say() {
-  const { names = [], title } = props.value || {};
+  const { id, names = [], title } = props.value || {};
   if (!names.length) return said.replaceChildren();
+  const listed = names.join(" and ");
+  const told = id ? `“${title}” stands in place of your ${listed}. ` : `A prompt of your own: the ${listed} of “${title}” ${names.length > 1 ? "are" : "is"} cleared. `;
   const back = make("button", "pg-link", "Put back");
   back.type = "button";
   back.addEventListener("click", () => trigger("restore", {}));
-  said.replaceChildren(`A prompt of your own: the ${names.join(" and ")} of “${title}” ${names.length > 1 ? "are" : "is"} cleared. `, back);
+  said.replaceChildren(told, back);
 }
 
 watch("value", say);

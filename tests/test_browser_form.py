@@ -111,6 +111,62 @@ def test_the_next_pick_replaces_all_that_the_one_before_had_set(form: Page) -> N
     expect(fold(form)).not_to_contain_text("set")
 
 
+OWN = {"system": "You are my own.", "prefill": "Mine: ", "source": "A document of my own."}
+
+
+def typed(page: Page, field: str) -> Any:
+    return page.locator(f"#compare-{field} textarea, #compare-{field} input")
+
+
+@pytest.mark.parametrize("field", OWN)
+def test_what_was_typed_by_hand_outlives_picks_that_do_not_set_it(form: Page, field: str) -> None:
+    fold(form).click()
+    typed(form, field).fill(OWN[field])
+    plain = [p for p in load_gallery() if not (p.source or p.system or p.prefill)]
+    for prompt in (plain[0], next(p for p in plain if p.family != plain[0].family)):
+        pick(form, prompt)
+        expect(typed(form, field)).to_have_value(OWN[field])
+    asked = generated(form)
+    assert {"system": asked.system, "prefill": asked.prefill, "source": asked.source}[field] == OWN[field]
+    expect(form.locator("#compare-gallery .pg-cleared")).to_have_text("")
+
+
+@pytest.mark.parametrize("field", OWN)
+def test_what_a_pick_stands_in_place_of_is_said_and_comes_back(form: Page, field: str) -> None:
+    fold(form).click()
+    typed(form, field).fill(OWN[field])
+    chosen = one_with(field)
+    said = form.locator("#compare-gallery .pg-cleared")
+    pick(form, chosen)
+    expect(typed(form, field)).to_have_value(str(getattr(chosen, field)))
+    expect(said).to_contain_text(f"“{chosen.title}” stands in place of your ")
+    form.get_by_role("button", name="Put back").click()
+    expect(typed(form, field)).to_have_value(OWN[field])
+    expect(said).to_have_text("")
+    pick(form, chosen)
+    plain = next(p for p in load_gallery() if not (p.source or p.system or p.prefill))
+    pick(form, plain)  # sets nothing of the kind: one's own comes back by itself
+    expect(typed(form, field)).to_have_value(OWN[field])
+    pick(form, chosen)
+    expect(said).to_contain_text("in place of your")
+    form.locator("#compare-prompt textarea").press_sequentially("x")
+    expect(typed(form, field)).to_have_value(OWN[field])
+
+
+def test_a_prompt_of_ones_own_comes_back_after_a_pick(form: Page) -> None:
+    form.fill("#compare-prompt textarea", "A prompt of my own.")
+    with_document = one_with("source")
+    pick(form, with_document)
+    pick(form, one_with("system"))
+    pick(form, with_document)
+    expect(form.locator("#compare-gallery .pg-cleared")).to_contain_text("in place of your prompt")
+    form.get_by_role("button", name="Put back").click()
+    expect(form.locator("#compare-prompt textarea")).to_have_value("A prompt of my own.")
+    asked = generated(form)
+    assert (asked.prompt, asked.system, asked.source) == ("A prompt of my own.", None, None)
+    expect(form.locator("#compare-gallery .pg-cleared")).to_have_text("")
+
+
 def test_a_reload_keeps_prompt_fold_lanes_seed_length_and_tab(form: Page) -> None:
     form.fill("#compare-prompt textarea", "My own words.")
     fold(form).click()

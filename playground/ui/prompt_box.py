@@ -74,8 +74,8 @@ def _wire(box: PromptBox, more: gr.Accordion, prompts: Sequence[GalleryPrompt]) 
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     set_by_a_pick = [box.prefill, box.system, box.source]
     given = [box.picked, box.prompt, *set_by_a_pick]
-    box.picked.pick(None, given, given[1:], js=_js("pick", listed), **options)
-    box.picked.restore(None, given, [box.picked, *set_by_a_pick], js=_js("restore", []), **options)
+    box.picked.pick(None, given, given, js=_js("pick", listed), **options)
+    box.picked.restore(None, given, given, js=_js("restore", listed), **options)
     box.prompt.change(None, given, [box.picked, *set_by_a_pick], js=_js("typed", listed), **options)
     folded = [box.source, box.system, box.prefill, box.stops]
     gr.on([field.change for field in folded], None, folded, more, js=_js("label", []), **options)
