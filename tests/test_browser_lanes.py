@@ -179,6 +179,35 @@ def test_under_a_refusal_the_run_before_is_marked_and_cannot_be_voted_on(form: P
     expect(vote).to_be_visible()
 
 
+def test_after_a_vote_its_two_replies_take_no_other_and_the_next_two_do(form: Page) -> None:
+    write(form, "adaptive-token", "edt", "fixed:temperature=0.7")
+    run(form)
+    form.get_by_label("I agree", exact=False).check()
+    form.click("#compare-first")
+    said, buttons = form.locator("#compare-said"), form.locator("#compare-after .pg-votes button")
+    expect(said).to_have_text("Saved, marked as not blind.")
+    expect(buttons).to_have_count(4)
+    for number in range(4):
+        expect(buttons.nth(number)).to_be_disabled()
+
+    def choose(picker: str, lane: int) -> None:
+        form.get_by_label(picker, exact=True).click()
+        form.locator("ul[role=listbox] [role=option]").filter(has_text=f"Lane {lane}").click()
+
+    choose("Second", 3)
+    expect(form.locator("#compare-tie")).to_be_enabled()
+    expect(said).to_have_text("")
+    form.click("#compare-tie")
+    expect(said).to_have_text("Saved, marked as not blind.")
+    expect(form.locator("#compare-tie")).to_be_disabled()
+    choose("Second", 2)
+    expect(said).to_have_text("Saved, marked as not blind.")
+    expect(form.locator("#compare-tie")).to_be_disabled()
+    run(form)
+    expect(form.locator("#compare-tie")).to_be_enabled()
+    expect(said).to_have_text("")
+
+
 def test_the_vote_row_offers_the_lanes_of_the_run_and_forgets_its_sentence(form: Page) -> None:
     run(form)
     form.locator("#compare-first").wait_for()

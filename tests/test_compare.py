@@ -249,19 +249,43 @@ def test_after_a_refusal_nothing_of_the_run_before_can_be_voted_on(tab: Compare)
 
 def test_the_vote_row_offers_the_lanes_that_came_to_their_end_and_forgets_what_it_said(tab: Compare) -> None:
     list(generate(tab, specs=["edt", "fixed", "adaptive-token"]))
-    offered, why_not, first, second, said = tab.lanes("Lane 3", "Lane 3", VISITOR)
+    offered, why_not, first, second, said, *buttons = tab.lanes("Lane 3", "Lane 3", VISITOR)
     assert (offered["visible"], why_not, said) == (True, "", "")
+    assert [button["interactive"] for button in buttons] == [True] * 4
     assert first["choices"] == second["choices"] == ["Lane 1", "Lane 2", "Lane 3"]
     assert (first["value"], second["value"]) == ("Lane 3", "Lane 1")
     list(generate(tab))
-    _, _, first, second, _ = tab.lanes("Lane 1", "Lane 3", VISITOR)
+    _, _, first, second, *_ = tab.lanes("Lane 1", "Lane 3", VISITOR)
     assert (first["choices"], first["value"], second["value"]) == (["Lane 1", "Lane 2"], "Lane 1", "Lane 2")
     stream = generate(tab)
     tab.stop(json.dumps(next(stream)), VISITOR)
     list(stream)
-    offered, why_not, first, _, _ = tab.lanes("Lane 1", "Lane 2", VISITOR)
+    offered, why_not, first, *_ = tab.lanes("Lane 1", "Lane 2", VISITOR)
     assert (offered["visible"], first["choices"]) == (False, [])
     assert why_not.endswith(".")
+
+
+def test_two_replies_take_one_vote_whatever_their_order(tab: Compare) -> None:
+    shown = json.dumps(list(generate(tab, specs=["edt", "fixed", "adaptive-token"]))[-1])
+    open_, shut = gr.update(interactive=True), gr.update(interactive=False)
+    assert tab.chosen("Lane 1", "Lane 2", VISITOR) == ["", *[open_] * 4]
+    voter = tab.vote("second", "Lane 2", "Lane 1", None, True, shown, VISITOR)[1]
+    assert tab.vote("first", "Lane 1", "Lane 2", voter, False, shown, VISITOR)[0].startswith("Saved")  # the same vote
+    for choice, first, second in (
+        ("tie", "Lane 2", "Lane 1"),
+        ("first", "Lane 2", "Lane 1"),
+        ("both_bad", "Lane 1", "Lane 2"),
+    ):
+        told = tab.vote(choice, first, second, voter, False, shown, VISITOR)[0]
+        assert told == "You have voted on these two replies; choose another lane, or generate again."
+    (record,) = list(tab.parts.store.preferences(include_unblind=True))
+    assert record.outcome == "a"
+    for pair in (("Lane 1", "Lane 2"), ("Lane 2", "Lane 1")):
+        assert tab.chosen(*pair, VISITOR) == ["Saved, marked as not blind.", *[shut] * 4]
+    assert tab.chosen("Lane 1", "Lane 3", VISITOR) == ["", *[open_] * 4]
+    for odd in (("x", "Lane 1"), (None, None), ("Lane 1", "Lane 1")):
+        assert tab.chosen(*odd, VISITOR) == ["", *[open_] * 4]
+    assert tab.vote("tie", "Lane 3", "Lane 1", voter, False, shown, VISITOR)[0].startswith("Saved")
 
 
 def test_the_data_folder_is_not_served(tmp_path: Path) -> None:

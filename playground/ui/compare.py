@@ -35,6 +35,9 @@ LANES = (
     "Each lane answers the same prompt with its own policy: the rule or the trained head that chooses the temperature."
 )
 WHOLE = ("end", "length", "stop_string")
+SAVED = "Saved, marked as not blind."
+VOTED = "You have voted on these two replies; choose another lane, or generate again."
+CHOICES = (("first", "First is better"), ("second", "Second is better"), ("tie", "Tie"), ("both_bad", "Both bad"))
 NO_VOTE = "A vote needs two replies that came to their own end; these did not."
 STILL = 1.0  # seconds without news after which a message is repeated, so that a closed tab is noticed
 
@@ -105,25 +108,35 @@ class Compare:
         if run is not None and (told.get("done", not told.get("run")) or told.get("run") == run.id):
             run.cancel()
 
-    def lanes(self, first: Any, second: Any, visitor: gr.Request) -> tuple[Any, Any, Any, Any, str]:
-        """What the vote row offers after a run: itself, why it is not there, both pickers, and what was said before: nothing.
+    def lanes(self, first: Any, second: Any, visitor: gr.Request) -> list[Any]:
+        """What the vote row offers after a run: itself, why it is not there, both pickers, what was said before (nothing), and
+        its buttons.
 
         Only replies that came to their own end can be voted on.
         """
         run = self.runs.latest(owner(visitor))
         if run is None or not run.stopped:
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            return [gr.skip()] * (5 + len(CHOICES))
         names = [f"Lane {number}" for number, trace in enumerate(run.traces, start=1) if trace.stop in WHOLE]
         offered = len(names) > 1
         left = first if first in names else next(iter(names), None)
         right = second if second in names and second != left else next((name for name in names if name != left), None)
-        return (
+        return [
             gr.update(visible=offered),
             "" if offered else NO_VOTE,
             gr.update(choices=names, value=left),
             gr.update(choices=names, value=right),
-            "",
-        )
+            *self.chosen(left, right, visitor),
+        ]
+
+    def chosen(self, first: Any, second: Any, visitor: gr.Request) -> list[Any]:
+        """What is said of these two lanes of the visitor's run, and the buttons: shut where there is a vote on them."""
+        run = self.runs.latest(owner(visitor))
+        try:
+            voted = run is not None and _pair(first, second, run) in run.voted
+        except PlaygroundError:
+            voted = False
+        return [SAVED if voted else "", *[gr.update(interactive=not voted)] * len(CHOICES)]
 
     def vote(
         self, choice: str, first: str, second: str, voter: str | None, agrees: bool, shown: Any, visitor: gr.Request
@@ -133,9 +146,10 @@ class Compare:
             run = self.runs.latest(owner(visitor))
             if run is None or not run.traces or decoded(shown).get("run") != run.id:
                 raise PlaygroundError("There is no finished run that the server still holds; generate again.")
-            lanes = _lane(first, run), _lane(second, run)
-            if lanes[0] == lanes[1]:
-                raise PlaygroundError("Choose two different lanes.")
+            lanes = _pair(first, second, run)
+            outcome = _outcome(choice, turned=lanes[0] != _lane(first, run))
+            if run.voted.get(lanes, outcome) != outcome:
+                raise PlaygroundError(VOTED)
             if voter is None and not agrees:
                 raise PlaygroundError("Tick the notice first; nothing is stored before.")
             voter = voter or secrets.token_urlsafe(16)
@@ -143,8 +157,9 @@ class Compare:
                 self.parts.store.agree(voter, notice.VERSION)
             battle = _open_battle(run, lanes, voter)
             traces = run.traces[lanes[0]], run.traces[lanes[1]]
-            self.parts.store.record_open_vote(battle, traces, _outcome(choice))
-            return "Saved, marked as not blind.", voter
+            self.parts.store.record_open_vote(battle, traces, outcome)
+            run.voted[lanes] = outcome
+            return SAVED, voter
         except Exception as error:
             return faults.sentence(error), gr.skip()
 
@@ -161,8 +176,18 @@ def _lane(name: str, run: Run) -> int:
     return number
 
 
-def _outcome(choice: str) -> Outcome:
-    outcomes: dict[str, Outcome] = {"first": "a", "second": "b", "tie": "tie", "both_bad": "both_bad"}
+def _pair(first: Any, second: Any, run: Run) -> tuple[int, int]:
+    """Two lanes, the lower number first: a vote is on the replies, in whatever order they are named."""
+    lower, higher = sorted((_lane(first, run), _lane(second, run)))
+    if lower == higher:
+        raise PlaygroundError("Choose two different lanes.")
+    return lower, higher
+
+
+def _outcome(choice: str, turned: bool) -> Outcome:
+    first: Outcome = "b" if turned else "a"
+    second: Outcome = "a" if turned else "b"
+    outcomes: dict[str, Outcome] = {"first": first, "second": second, "tie": "tie", "both_bad": "both_bad"}
     return outcomes[choice]
 
 
@@ -223,27 +248,19 @@ def _vote_row(tab: Compare, shown: gr.HTML, voter: gr.BrowserState) -> list[Any]
             names = ["Lane 1", "Lane 2"]
             first = gr.Dropdown(names, value="Lane 1", label="First", min_width=90, elem_classes="pg-narrow")
             second = gr.Dropdown(names, value="Lane 2", label="Second", min_width=90, elem_classes="pg-narrow")
-            labels = (
-                ("first", "First is better"),
-                ("second", "Second is better"),
-                ("tie", "Tie"),
-                ("both_bad", "Both bad"),
-            )
-            buttons = [
-                (choice, gr.Button(label, elem_id=f"compare-{choice}", min_width=90)) for choice, label in labels
-            ]
+            buttons = [gr.Button(label, elem_id=f"compare-{choice}", min_width=90) for choice, label in CHOICES]
         agrees = gr.Checkbox(False, label=f"I agree: {notice.TEXT}", container=False, elem_id="compare-agree")
     said = gr.Markdown("", elem_id="compare-said", elem_classes="pg-said")
-    for choice, button in buttons:
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    gr.on([first.input, second.input], tab.chosen, [first, second], [said, *buttons], **private)
+    for (choice, _), button in zip(CHOICES, buttons, strict=True):
 
         def cast(
             first: str, second: str, voter: str | None, agrees: bool, shown: Any, visitor: gr.Request,
             choice: str = choice,
-        ) -> tuple[str, Any]:  # fmt: skip
-            return tab.vote(choice, first, second, voter, agrees, shown, visitor)
+        ) -> list[Any]:  # fmt: skip
+            told, known = tab.vote(choice, first, second, voter, agrees, shown, visitor)
+            return [told, known, *tab.chosen(first, second, visitor)[1:]]
 
-        button.click(
-            cast, [first, second, voter, agrees, shown], [said, voter], api_visibility="private",
-            show_progress="hidden",
-        )  # fmt: skip
-    return [offered, why_not, first, second, said]
+        button.click(cast, [first, second, voter, agrees, shown], [said, voter, *buttons], **private)
+    return [offered, why_not, first, second, said, *buttons]

@@ -33,6 +33,7 @@ class Run:
         self.stopped = False
         self.seconds: float | None = None
         self.ahead: int | None = None  # how many begin before this one, while it waits
+        self.voted: dict[tuple[int, int], str] = {}  # the outcome of two of its lanes, the lower number first
         self._headers: tuple[Trace, ...] = ()
         self._names: Mapping[int, str] = {}
         self._growing = [Growing() for _ in range(lanes)]
