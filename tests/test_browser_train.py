@@ -112,3 +112,31 @@ def test_a_refusal_stays_until_the_next_act_and_a_tick_sends_only_what_is_new(
         assert len(asked) == quiet, "where nothing runs, nothing is asked every second"
         page.click("#train-count")
         sentence.wait_for(state="hidden")
+
+
+def test_a_page_that_is_opened_later_counts_the_votes_that_came_since(
+    page: Page, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_handlers, "COMMAND", CHILD)
+    parts = tiny_parts(monkeypatch, replace(settings, cache_folder=tmp_path / "cache"), visitors=True)
+    with served(parts) as server:  # type: ignore[arg-type]
+        page.set_default_timeout(60_000)
+        page.goto(server.operator_link)
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_text("0 of 0 votes can train this").wait_for()
+        page.wait_for_selector("#train-start[disabled]")  # it could only fail
+        add_votes(parts, 3)
+        page.get_by_label("sequence", exact=True).click()
+        page.get_by_text(training_handlers.OUTDATED).wait_for()
+        page.wait_for_selector("#train-start:not([disabled])")
+        page.goto(server.operator_link)
+        page.get_by_role("tab", name="Train").click()
+        page.get_by_text("3 of 3 votes can train this").wait_for()
+        assert not page.get_by_text(training_handlers.OUTDATED).is_visible()
+        page.wait_for_selector("#train-start:not([disabled])")
+        page.get_by_label("sequence", exact=True).click()
+        page.get_by_text("0 of 3 votes can train this").wait_for()
+        page.get_by_text("both lanes are adaptive-sequence:select=sample or random:per=reply").wait_for()
+        page.wait_for_selector("#train-start[disabled]")
+        page.get_by_label("token", exact=True).click()
+        page.wait_for_selector("#train-start:not([disabled])")

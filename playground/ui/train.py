@@ -20,8 +20,8 @@ from playground.ui.fields import as_typed
 from playground.ui.figure import Figure
 from playground.ui.operators import Operators
 from playground.ui.training_charts import accuracy_chart, drawn_chart, loss_chart, predicted_chart
-from playground.ui.training_handlers import UNIFORM, VOTES, Train, same_data
-from playground.ui.training_view import View, usable
+from playground.ui.training_handlers import UNIFORM, VOTES, Train, offer, same_data
+from playground.ui.training_view import View
 from playground.ui.wire import decoded, encoded
 
 LEAD = (
@@ -132,12 +132,12 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
         record = seen.record(tab.jobs.started)
         if not again and encoded(record) == before:
             return [*[gr.skip()] * (len(moving) - 1), gr.skip() if running else gr.Timer(active=False)]
-        sentence = usable(seen.data, level, loss) if same_data(seen, tab, sources, unblind) else ""
+        sentence, may = offer(seen, tab, sources, unblind, level, loss)
         at = str((tab.jobs.latest.plan if tab.jobs.latest else {}).get("level", level))
         fresh = again or any(record[key] != known.get(key) for key in ("job", "drawn", "state", "lead"))
         figures = charts_of(seen, at, "tokens" if at == "token" else "replies") if fresh else [gr.skip()] * 4
         shown = [figure if not fresh else gr.update(value=figure, visible=figure is not None) for figure in figures]
-        buttons = [gr.update(interactive=not running), gr.update(interactive=running and seen.task == "train")]
+        buttons = [gr.update(interactive=may), gr.update(interactive=running and seen.task == "train")]
         return [
             encoded(record), sentence, gr.update(visible=True), *shown, *buttons, gr.Timer(active=running)
         ]  # fmt: skip
@@ -176,7 +176,9 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
             return [sentence, gr.update(visible=False), gr.skip(), *[gr.skip()] * (len(moving) + len(about))]
         listed = tab.sources()
         seen = tab.seen()
-        if seen.data is None and seen.state != "running" and sources_now:
+        counted = seen.data is not None and same_data(seen, tab, sources_now, unblind) and not tab.outdated()
+        trained = seen.data is not None and seen.task == "train"  # its curves stay
+        if not counted and not trained and seen.state != "running" and sources_now:
             told_of(tab.count, sources_now, unblind, visitor)
         kept = [name for name in sources_now or [] if name in dict(map(reversed, listed))]  # type: ignore[arg-type]
         moved = now(kept, unblind, level, loss, None, True)
@@ -190,13 +192,13 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
 
     def asked(sources: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> list[Any]:
         if operators.refusal(visitor):
-            return [gr.skip()] * 2
-        seen = tab.seen()
-        return [usable(seen.data, level, loss) if same_data(seen, tab, sources, unblind) else "", ""]
+            return [gr.skip()] * 3
+        sentence, may = offer(tab.seen(), tab, sources, unblind, level, loss)
+        return [sentence, "", gr.update(interactive=may)]
 
     def levelled(sources: Any, unblind: Any, level: str, loss: str, visitor: gr.Request) -> list[Any]:
         if operators.refusal(visitor):
-            return [gr.skip()] * 3
+            return [gr.skip()] * 4
         listed = tab.starts(level) if level in LEVELS else [UNIFORM]
         return [*asked(sources, unblind, level, loss, visitor), gr.update(choices=listed, value=listed[0][1])]
 
@@ -229,8 +231,8 @@ def build(parts: Parts, operators: Operators, tab_item: gr.Tab, tabs: gr.Tabs, l
     stop.click(end, None, [denied, timer], **private)
     for control in (sources.input, unblind.input):
         control(begin_count, [sources, unblind], [denied, timer], **private)
-    loss.input(asked, chosen, [said, denied], **in_turn)
-    level.input(levelled, chosen, [said, denied, begins], **in_turn)
+    loss.input(asked, chosen, [said, denied, start], **in_turn)
+    level.input(levelled, chosen, [said, denied, start, begins], **in_turn)
     head.input(look, head, about, **private)
     beside.click(compare, head, [lanes, tabs, head_said], **private)
     promote.click(moved_by(tab.promote), head, about, **private)

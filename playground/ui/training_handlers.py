@@ -6,6 +6,7 @@ Every verb asks again whether its visitor may train: Gradio's private events can
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from playground.training.lpo import LOSSES
 from playground.training_job import checked_name, forget, free_name, plan_for, work_folder
 from playground.ui.fields import whole
 from playground.ui.operators import Operators
-from playground.ui.training_view import View, percent, view
+from playground.ui.training_view import View, percent, usable, view
 
 COMMAND = (sys.executable, "-m", "playground.training_job")
 VOTES = "votes"
+OUTDATED = "The votes have changed since they were counted; count again to see them."
 UNIFORM = ("a uniform head", "")
 
 
@@ -32,6 +34,7 @@ class Train:
         self.parts, self.operators = parts, operators
         self.jobs = jobs or Jobs(COMMAND)
         self._counted: tuple[list[Any], Event] | None = None
+        self._held: list[Any] = []  # what the data of the latest job held when it began
 
     @property
     def preferences(self) -> Path:
@@ -123,8 +126,18 @@ class Train:
             seen.data = self._counted[1]
         return seen
 
+    def outdated(self) -> bool:
+        """Whether votes have come to the data of the latest job, or gone, since it began to count them."""
+        return self.jobs.latest is not None and self._holds(self.jobs.latest.plan) != self._held
+
+    def _holds(self, plan: Mapping[str, Any]) -> list[Any]:
+        files = [Path(file) for file in plan["files"]]
+        status = [(file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None for file in files]
+        return [self.parts.store.counts()["votes"] if plan["votes"] else 0, *status]
+
     def _start(self, asked: dict[str, Any]) -> None:
         settings = self.parts.settings
+        self._held = self._holds(asked)
         plan = plan_for(settings, self.parts.language_model, **asked)
         self.jobs.start(plan, work_folder(settings) / "log.txt", self._ended, asked["task"] == "count")
 
@@ -177,6 +190,15 @@ def parent_spec(parts: Parts, head: Any) -> str:
     if known:
         return f"{kind}:checkpoint={known}"
     return f"random:per={'reply' if kind == 'adaptive-sequence' else 'token'}"
+
+
+def offer(seen: View, tab: Train, sources: Any, unblind: Any, level: str, loss: str) -> tuple[str, bool]:
+    """What is said of the data chosen now, and whether a training may be started on them: one that must fail may not."""
+    if seen.data is None or not same_data(seen, tab, sources, unblind):
+        return "", seen.state != "running"
+    said, outdated = usable(seen.data, level, loss), tab.outdated()
+    may = bool(seen.data["usable"][level][loss]["votes"]) or outdated
+    return f"{said} {OUTDATED}" if outdated else said, may and seen.state != "running"
 
 
 def same_data(seen: View, tab: Train, sources: Any, unblind: Any) -> bool:
