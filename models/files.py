@@ -11,12 +11,17 @@ from pathlib import Path
 def read_file(path: Path, most: int) -> bytes:
     """The bytes of a regular file of at most `most` bytes. Raises OSError for a larger one and for what is no file:
     reading a pipe or a device could wait, or go on, for ever."""
+    if size_of(path) > most:
+        raise OSError(errno.EFBIG, f"more than {most:,} bytes")
+    return path.read_bytes()
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a regular file, or of what a link leads to. Raises OSError for what is none."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
-    if found.st_size > most:
-        raise OSError(errno.EFBIG, f"more than {most:,} bytes")
-    return path.read_bytes()
+    return found.st_size
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -7,7 +7,6 @@ revision is read at its newest commit, which is then the one that every file is 
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
+from models import strict_json
 from models.checkpoints import Checkpoint
 from models.errors import ModelError
 from models.meta import Meta
@@ -121,7 +121,7 @@ def _described(repository: str) -> list[Checkpoint]:
     for path in Path(place).glob("*.json"):
         if f"{path.stem}.safetensors" in files:
             with suppress(KeyError, TypeError, ValueError):  # no description of a head
-                record = json.loads(path.read_text(encoding="utf-8"))
+                record = strict_json.loads(path.read_text(encoding="utf-8"))
                 found.append(Checkpoint(path.stem, path.parent, Meta.from_record(record), record["weights_sha256"]))
     return found
 

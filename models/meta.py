@@ -17,6 +17,7 @@ TEXTS = ("loss", "data_sha256", "command", "commit", "torch")
 SHOWN = ("held_out_accuracy", "held_out_pairs")  # of the training's figures
 WIDTHLESS = ("tuned-lens",)  # kinds of one layer
 LONGEST = 4096  # characters of a model's name
+LOSS = 100  # characters of a loss's name, which the page shows
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Meta:
         _require(_size(values["width"]) and (values["width"] > 0 or record["kind"] in WIDTHLESS))
         settings = dict(zip(record.get("settings", {}), _numbers(values.pop("settings", {}).values()), strict=True))
         _require(all(isinstance(values[name], str) for name in TEXTS if name in values))
+        _require(len(values["loss"]) <= LOSS and values["loss"].isprintable())
         _require(isinstance(values["parent"], str | NoneType))
         _check_metrics(values["metrics"])
         return cls(base=base, grid=grid, temperature_histogram=histogram, settings=settings, **values)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.files import replace_file
+from models.files import read_file, replace_file
 
 LONGEST = 1 << 16  # bytes of a file that is read
 
@@ -36,7 +36,6 @@ def remembered(
 
 def _read(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            return json.loads(file.read(LONGEST))
+        return json.loads(read_file(path, LONGEST))
     except (OSError, ValueError, RecursionError):
         return None

@@ -1,4 +1,4 @@
-"""JSON that says one thing: no key twice, no NaN or infinity, and not nested without end."""
+"""JSON that says one thing: no key twice, no NaN or infinity, no half characters, and not nested without end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+HALVES = ("\\ud", "\\uD")  # how an escape begins that may be half of a pair
 DEEPEST = 32  # lists and objects within each other; a head's description has some ten
 
 
@@ -20,7 +21,17 @@ def loads(text: str) -> Any:
         depth += 1
         if depth > DEEPEST:
             raise ValueError("nested too deeply")
+    if any(half in text for half in HALVES):
+        _require_whole(value)
     return value
+
+
+def _require_whole(value: Any) -> None:
+    """Raises ValueError where a text holds half of a surrogate pair: it is no text that could be shown, sent or stored."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is no character") from None
 
 
 def _inside(value: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from models import strict_json
 from playground.analysis.suggest_temperature import FEWEST, TEMPERATURES, Suggestion, suggest
 from playground.config import add_common_flags, settings_from
 from playground.decoding.counts import several
@@ -106,7 +107,7 @@ def read_prompts(path: Path, request: Request) -> list[Request]:
     Raises PlaygroundError in one sentence for a file that is not one.
     """
     try:
-        records = json.loads(path.read_text(encoding="utf-8"))
+        records = strict_json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(records, list):
             raise TypeError
         return [

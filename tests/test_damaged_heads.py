@@ -97,6 +97,9 @@ DAMAGE: dict[str, Damage] = {
     **{f"histogram {value!r:.40}": record(lambda r, value=value: r.update(temperature_histogram=value)) for value in (
         [-0.5, 1.0, 0.5], [0.5, 0.5, 0.5], [0, 0, 0], [1.0], [], None, "abc", ["0.5", "0.25", "0.25"], [True, False, False], [10**400, 0, 0],
     )},
+    **{f"half a pair in {key}": record(lambda r, key=key: r.update({key: "\ud800<script>"})) for key in ("loss", "command", "parent")},
+    "half a pair in the figures": text("json", inserted(b'{"x": "\\udc00"}')),
+    **{f"a loss of {value!r:.20}": record(lambda r, value=value: r.update(loss=value)) for value in ("x" * 101, "a\u202eb", "a\nb", "\u0007")},
     "a NaN share": text("json", lambda old: old.replace(b"0.5,\n  0.25", b"NaN,\n  0.25")),
     **{f"{key} is {value!r:.20}": record(lambda r, key=key, value=value: r.update({key: value})) for key in (
         "format", "kind", "base", "grid", "width", "loss", "parent", "data_sha256", "metrics", "command", "commit", "torch", "settings", "weights_sha256",

@@ -9,11 +9,13 @@ replies have finished by then. The key lies in the data folder and outlives a re
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import hmac
 import os
 import re
 import secrets
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,14 +91,18 @@ def load_key(path: Path) -> bytes:
     try:
         if not path.exists():
             _create_key(path)
-        key = path.read_bytes()
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "not a regular file")
+        with path.open("rb") as file:
+            key = file.read(KEY_BYTES + 1)
     except OSError as error:
         raise PlaygroundError(
             f"The signing key {path} must be readable and its folder writable ({error.strerror})."
         ) from None
     if len(key) != KEY_BYTES:
         raise PlaygroundError(
-            f"The signing key {path} must have {KEY_BYTES} bytes, got {len(key)}; delete it to make a new one."
+            f"The signing key {path} must have {KEY_BYTES} bytes, got {found.st_size}; delete it to make a new one."
         )
     return key
 

@@ -11,11 +11,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.files import size_of
+
 
 def cached(folder: Path, key: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """What `make` returns, from `folder` where it has been made before. Written whole or not at all."""
     path = folder / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
     try:
+        size_of(path)  # a pipe would be waited for
         return load_file(path)
     except (OSError, SafetensorError):
         made = {name: value.contiguous() for name, value in make().items()}

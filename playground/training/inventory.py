@@ -7,13 +7,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+from models.files import size_of
 from playground.records import OUTCOMES, Preference
 from playground.training.exclusions import unusable
 from playground.training.lpo import LOSSES
 
 LEVELS = ("token", "sequence")
+
+
+def preference_files(folder: Path) -> dict[str, int]:
+    """The preference files that lie in a folder, by name, with their bytes.
+
+    What no training could read is left out: a link that leads nowhere, a folder, a pipe, a device, and a name that no page
+    can show as it is.
+    """
+    found = {}
+    with suppress(OSError):
+        for path in sorted(folder.iterdir()):
+            if path.suffix == ".jsonl" and path.name.isprintable():
+                with suppress(OSError):
+                    found[path.name] = size_of(path)
+    return found
 
 
 def inventory(preferences: Iterable[Preference]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Job:
         self.events: list[Event] = []
         self.stopping = False
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as errors:
+        log.unlink(missing_ok=True)  # a pipe of that name would be waited for
+        with log.open("xb") as errors:
             self._child = subprocess.Popen(
                 list(command), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
             )

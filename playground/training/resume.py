@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from models.files import size_of
+
 
 @dataclass(frozen=True)
 class Resume:
@@ -28,6 +30,7 @@ class Resume:
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """The tensors and plain values that were saved, or None."""
         try:
+            size_of(self.path)  # a pipe would be waited for
             with safe_open(self.path, "pt") as file:
                 plain = json.loads((file.metadata() or {}).get("plain", "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 
+from models import strict_json
 from models.adaptive_decoder import AdaptiveDecoder
 from models.checkpoints import Checkpoint, load, read, save
 from models.errors import ModelError
+from models.files import read_file
 from models.meta import Base, Meta
 from playground.decoding.trace import canonical_json
 from playground.errors import PlaygroundError
@@ -29,6 +31,7 @@ from playground.training.resume import Resume
 
 Votes = tuple[list[Preference], str]  # what `read_preferences` gives
 ROOT = Path(__file__).resolve().parents[2]
+MOST = 10**9  # bytes of a preference file, which is read whole
 SEQUENCE = Recipe(
     beta=1.0, learning_rate=2e-3, pull=0.02, dropout=0.5, batch=512, epochs=200, patience=20, pool="family"
 )
@@ -107,7 +110,7 @@ def read_preferences(paths: Sequence[Path]) -> Votes:
     preferences = []
     for path in paths:
         try:
-            content = path.read_bytes()
+            content = read_file(path, MOST)
         except OSError as error:
             raise PlaygroundError(
                 f"Preferences must lie in files that can be read; {path} cannot be read ({error.strerror})."
@@ -121,8 +124,8 @@ def read_preferences(paths: Sequence[Path]) -> Votes:
 def _preference(path: Path, number: int, line: bytes) -> Preference:
     """The vote of a line. Raises PlaygroundError that names the file and the line."""
     try:
-        return Preference.from_record(json.loads(line.decode()))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError):
+        return Preference.from_record(strict_json.loads(line.decode()))
+    except (UnicodeDecodeError, json.JSONDecodeError):
         reason = "no JSON"
     except ValueError as error:
         reason = str(error).rstrip(".")

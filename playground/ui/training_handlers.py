@@ -13,7 +13,7 @@ from typing import Any
 from playground.decoding.counts import several
 from playground.errors import PlaygroundError
 from playground.parts import Parts
-from playground.training.inventory import LEVELS
+from playground.training.inventory import LEVELS, preference_files
 from playground.training.jobs import Event, Job, Jobs
 from playground.training.lpo import LOSSES
 from playground.training_job import checked_name, forget, free_name, plan_for, work_folder
@@ -48,8 +48,8 @@ class Train:
 
     def sources(self) -> list[tuple[str, str]]:
         """What may be chosen: the votes of this playground, and the files by name."""
-        files = sorted(self.preferences.glob("*.jsonl"))
-        named = [(f"{file.name} ({file.stat().st_size / 1e6:.1f} MB)", file.name) for file in files]
+        files = preference_files(self.preferences).items()
+        named = [(f"{name} ({size / 1e6:.1f} MB)", name) for name, size in files]
         return [("votes of this playground", VOTES), *named]
 
     def count(self, sources: Any, unblind: Any, visitor: Any) -> None:

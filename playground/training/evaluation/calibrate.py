@@ -7,7 +7,6 @@ The correlation of its temperatures with the entropy at T = 1 is measured on the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from torch import Tensor
 from tqdm import tqdm
 
+from models import strict_json
 from models.checkpoints import Checkpoint, describe, get
 from models.meta import Base
 from playground.decoding.policies.matched import constant_temperature, mean_entropy
@@ -70,7 +70,7 @@ def held_out(files: Iterable[Path], limit: int) -> list[dict[str, Any]]:
         try:
             found = [
                 {**record, "prompt": str(record["prompt"])}
-                for record in json.loads(path.read_text(encoding="utf-8"))
+                for record in strict_json.loads(path.read_text(encoding="utf-8"))
                 if record.get("split", "test") == "test" and record["prompt"]
             ]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

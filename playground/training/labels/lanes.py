@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from models import strict_json
 from models.adaptive_decoder import uniform_head
 from models.checkpoints import Checkpoint, load_head
 from playground.decoding.engine import Model, rows_of, stream, turns
@@ -81,7 +81,7 @@ def _no_heads(name: str) -> Head:
 def prompt_records(path: Path, split: str, limit: int | None = None) -> list[dict[str, Any]]:
     """The prompts of one split, thinned evenly to at most `limit`. Raises PlaygroundError for a file that holds none."""
     try:
-        everything = json.loads(path.read_text(encoding="utf-8"))
+        everything = strict_json.loads(path.read_text(encoding="utf-8"))
         records = [r for r in everything if r["split"] == split and r["id"] and r["prompt"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PlaygroundError(

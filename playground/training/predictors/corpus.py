@@ -7,7 +7,6 @@ stands wholly in one split, chosen by its hash: one in five is held out.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
+from models import strict_json
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from playground.errors import PlaygroundError
@@ -47,7 +47,7 @@ def read(path: Path) -> tuple[list[Text], str]:
     """The texts of a file and its sha256. Raises PlaygroundError for a file that holds none, or texts of one split only."""
     try:
         raw = path.read_bytes()
-        records = [json.loads(line) for line in raw.decode("utf-8").splitlines() if line.strip()]
+        records = [strict_json.loads(line) for line in raw.decode("utf-8").splitlines() if line.strip()]
         texts = [Text(r["prompt"], r["reply"], _held_out(r.get("cluster", r["prompt"]))) for r in records if r["reply"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PlaygroundError(f"`texts` must be a file of JSON lines with prompt and reply; {path} is not.") from error

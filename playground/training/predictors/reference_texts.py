@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from models import strict_json
 from playground.errors import PlaygroundError
 
 SELF_INSTRUCT = "self_instruct_user_oriented.jsonl"
@@ -76,7 +77,7 @@ def _record(prompt: str, reply: str, cluster: str) -> Record:
 def _read(data: Path, name: str, *keys: str) -> list[dict[str, Any]]:
     path = data / name
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        records = [strict_json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not all(key in record for record in records for key in keys):
             raise KeyError
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from models import strict_json
 from playground.errors import PlaygroundError
 from playground.training.labels.tasks import Task
 
@@ -42,7 +43,7 @@ def grounded(data: Path | None) -> Iterator[Task]:
             )
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             try:
-                yield _question(json.loads(line), split)
+                yield _question(strict_json.loads(line), split)
             except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise PlaygroundError(
                     f"{path}, line {number}, must be an object with id, article, passage, question and answers."

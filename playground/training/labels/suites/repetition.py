@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from models import strict_json
 from playground.errors import PlaygroundError
 from playground.training.labels.tasks import Task
 
@@ -94,7 +95,7 @@ def _lines(path: Path, names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         )
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            record = json.loads(line)
+            record = strict_json.loads(line)
             if not all(isinstance(record[name], str) and record[name] for name in names):
                 raise ValueError(line)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
