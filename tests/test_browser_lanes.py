@@ -143,6 +143,14 @@ def test_what_stands_in_a_spec_line_runs_or_is_refused_by_its_lane(form: Page, t
     expect(form.locator(".pg-specnote >> visible=true").filter(has_text="policy")).to_have_count(0)
 
 
+def test_an_alias_that_was_typed_stays_what_it_is(form: Page) -> None:
+    line, menu = form.locator(".pg-specinput").nth(1), form.locator(".pg-kind").nth(1)
+    line.fill("min-p:p=.05")
+    line.press("Tab")
+    expect(line).to_have_value("min-p:p=0.05")
+    expect(menu).to_have_value("min-p")
+
+
 def test_a_knob_says_at_once_what_it_may_not_be(form: Page) -> None:
     write(form, "long-horizon", "fixed:temperature=0.7")
     notes = form.locator(".pg-knobnote >> visible=true")

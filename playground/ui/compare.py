@@ -207,11 +207,9 @@ def build(parts: Parts, runs: Runs, places: Places, voter: gr.BrowserState, kept
         generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=2, min_width=120)
         stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
         again = gr.Button("Regenerate", elem_id="regenerate", scale=1, min_width=110)
-        length = as_typed(
-            gr.Slider(
-                8, LONGEST_REPLY, 128, step=8, label="Length", buttons=[], elem_id="length", scale=3, min_width=180
-            )
-        )
+        # no slider: Gradio's puts right what is typed without a word
+        told = f"Length, 1 to {LONGEST_REPLY} tokens"
+        length = as_typed(gr.Number(128, label=told, elem_id="length", scale=2, min_width=180))
         seed = as_typed(gr.Number(1, label="Seed", elem_id="seed", scale=1, min_width=110))
     learned = any(head.meta.kind == "adaptive-token" for head in parts.heads)
     gr.Markdown(LANES, elem_classes="pg-quietly")

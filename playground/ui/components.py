@@ -14,7 +14,7 @@ from typing import Any
 
 import gradio as gr
 
-from playground.decoding.policies.spec import FILTER_KEYS, PolicyKind
+from playground.decoding.policies.spec import FILTER_KEYS, PolicyKind, spelt
 from playground.gallery import GalleryPrompt
 from playground.methods import described, described_keys, grouped
 from playground.parts import Parts
@@ -78,7 +78,9 @@ def policies(parts: Parts, value: Sequence[str]) -> gr.HTML:
     """Two to four policies with their knobs; its value is the list of specs. `offer` answers with what is offered now."""
 
     def parse(asked: dict[str, Any]) -> dict[str, Any]:
-        return {"spec": streamed(parts, str(asked.get("spec", ""))).short}
+        text = str(asked.get("spec", ""))
+        streamed(parts, text)
+        return {"spec": spelt(text, parts.catalogue.kinds)}
 
     def offer(asked: Any = None) -> list[dict[str, Any]]:
         return [_offer(parts, kind) for _, kinds in grouped(parts.catalogue.kinds) for kind in kinds if kind.streams]

@@ -32,8 +32,17 @@ def whole(name: str, value: Any, low: int, high: int) -> int:
     """`value` as a whole number from `low` to `high`. Raises PlaygroundError in a sentence that names the field."""
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
     if number is None or number != number or not low <= number <= high or number != int(number):
-        got = (
-            "nothing" if value in (None, "") else f"{number:,}".replace("-", "−") if number is not None else "no number"
+        raise PlaygroundError(
+            f"{name} must be a whole number from {low:,} to {high:,}, got {_in_words(value, number)}."
         )
-        raise PlaygroundError(f"{name} must be a whole number from {low:,} to {high:,}, got {got}.")
     return int(number)
+
+
+def _in_words(value: Any, number: float | None) -> str:
+    if value in (None, ""):
+        return "nothing"
+    if number is None or number != number:
+        return "no number"
+    if abs(number) > EXACT:  # the browser has rounded it: its digits are not those that were typed
+        return "a larger one" if number > 0 else "a negative one"
+    return f"{number:,}".replace("-", "−")

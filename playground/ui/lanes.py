@@ -32,15 +32,23 @@ def read_lanes(parts: Parts, value: Any) -> list[Spec]:
     """The specs of two to four lanes. Raises PlaygroundError in one sentence that names the lane."""
     if not isinstance(value, list) or not FEWEST <= len(value) <= MOST or not all(isinstance(s, str) for s in value):
         raise PlaygroundError("Compare takes two to four lanes.")
+    lost = [number for number, text in enumerate(value, start=1) if GONE.search(text)]
+    if lost:
+        raise PlaygroundError(_lost(lost))
     specs = [_read(parts, number, text) for number, text in enumerate(value, start=1)]
     for number, spec in enumerate(specs, start=1):
         _follow(number, int(spec.values.get("of", 0)), specs)
     return specs
 
 
+def _lost(lanes: Sequence[int]) -> str:
+    if len(lanes) == 1:
+        return f"Lane {lanes[0]} followed a lane that was removed; choose another lane for it."
+    named = f"{', '.join(map(str, lanes[:-1]))} and {lanes[-1]}"
+    return f"Lanes {named} followed a lane that was removed; choose another lane for each."
+
+
 def _read(parts: Parts, number: int, text: str) -> Spec:
-    if GONE.search(text):
-        raise PlaygroundError(f"Lane {number} followed a lane that was removed; choose another lane for it.")
     try:
         return streamed(parts, text)
     except PlaygroundError as error:

@@ -257,10 +257,34 @@ def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
     known = {kind.name: kind for kind in kinds}
     name, _, rest = text.strip().partition(":")
     if name not in known:
+        unknown = f"There is no policy {name[:64]!r}{_nearest(name, known)}; choose one"
+        raise PlaygroundError(f"{unknown} of {', '.join(known)}.", f"{unknown} from the menu of its lane.")
+    kind, values, given = _valued(known[name], rest)
+    keys = {key.name: key for key in kind.all_keys}
+    if kind.stands_for:
+        kind, renamed = kind.stands_for
+        values = {key.name: key.default for key in kind.all_keys} | {renamed.get(k, k): v for k, v in values.items()}
+    idle = {key.name for key in kind.all_keys if key.only_with and values[key.only_with[0]] != key.only_with[1]}
+    for word in sorted(idle & given):
+        other, wanted = keys[word].only_with or ("", "")
         raise PlaygroundError(
-            f"There is no policy {name[:64]!r}{_nearest(name, known)}; choose one of {', '.join(known)}."
+            f"`{word}` means something only with {other}={wanted} in {name!r}; add that or leave it out."
         )
-    kind = known[name]
+    return Spec(kind, {name: values[name] for name in sorted(values) if name not in idle})
+
+
+def spelt(text: str, kinds: Iterable[PolicyKind]) -> str:
+    """The shortest spelling of a spec under the name that it was given, which may be an alias. Raises as `parse` does."""
+    kinds = tuple(kinds)
+    spec = parse(text, kinds)
+    name, _, rest = text.strip().partition(":")
+    kind = next(kind for kind in kinds if kind.name == name)
+    return Spec(kind, _valued(kind, rest)[1]).short if kind.stands_for else spec.short
+
+
+def _valued(kind: PolicyKind, rest: str) -> tuple[PolicyKind, dict[str, Value], set[str]]:
+    """The kind, the value of each of its keys, and the keys that `rest` names."""
+    name = kind.name
     keys = {key.name: key for key in kind.all_keys}
     values: dict[str, Value] = {key.name: key.default for key in kind.all_keys}
     given: set[str] = set()
@@ -278,18 +302,9 @@ def parse(text: str, kinds: Iterable[PolicyKind]) -> Spec:
             raise PlaygroundError(f"`{word}` is given twice in {name!r}; give it once.")
         given.add(word)
         values[word] = keys[word].read(value)
-    if kind.stands_for:
-        kind, renamed = kind.stands_for
-        values = {key.name: key.default for key in kind.all_keys} | {renamed.get(k, k): v for k, v in values.items()}
-    idle = {key.name for key in kind.all_keys if key.only_with and values[key.only_with[0]] != key.only_with[1]}
-    for word in sorted(idle & given):
-        other, wanted = keys[word].only_with or ("", "")
-        raise PlaygroundError(
-            f"`{word}` means something only with {other}={wanted} in {name!r}; add that or leave it out."
-        )
-    return Spec(kind, {name: values[name] for name in sorted(values) if name not in idle})
+    return kind, values, given
 
 
 def _nearest(word: str, among: Iterable[Any]) -> str:
-    close = difflib.get_close_matches(word, list(among), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), list(among), n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""
