@@ -15,7 +15,7 @@ pytestmark = [
     # Gradio leaves its event loop open
     pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning"),
 ]
-SIZES = ((1280, 800), (390, 844))
+SIZES = ((1280, 800), (390, 844), (640, 400))  # the last is 1280 × 800 at 200 % zoom
 MOST_STOPS = 8
 
 
@@ -54,6 +54,19 @@ def test_battle_is_on_the_first_screen_behind_few_stops(page: Page, settings: Se
         assert box["y"] + box["height"] <= size[1]
         page.get_by_role("tab", name="Arena").focus()
         assert stops_until(page, "battle") <= MOST_STOPS
+
+
+@pytest.mark.parametrize(("width", "lines"), [(1280, 2), (1000, 2), (820, 2), (640, 3)])
+def test_the_introduction_has_the_width_of_the_page(page: Page, settings: Settings, width: int, lines: int) -> None:
+    parts = ScriptedParts(settings)
+    parts.language_model.name = "an-owner/a-model-with-a-long-name-of-its-own-135M-Instruct"
+    parts.language_model.revision = "a-revision-with-a-long-hash-0123456789abcdef"
+    page.set_viewport_size({"width": width, "height": 800})
+    with served(parts) as server:
+        page.goto(server.url)
+        lead = page.locator(".pg-header .pg-lead")
+        assert lead.evaluate("p => Math.round(p.offsetHeight / parseFloat(getComputedStyle(p).lineHeight))") <= lines
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_the_gallery_is_two_stops_and_arrows_move_in_it(page: Page, settings: Settings) -> None:
