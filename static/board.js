@@ -90,6 +90,7 @@ function begin(run, heads, ownScales) {
   state.lanes = heads.map(makeLane);
   drawSwitch();
   empty.hidden = true;
+  live.textContent = "";
   root.classList.add("pg-running");
   stop.hidden = false;
   if (another) comeIntoSight();
@@ -135,11 +136,24 @@ function apply(message, whole) {
   if (message.done && !state.done) state.closing = message;
 }
 
-function finish(message) {
-  state.done = true;
-  state.closing = null;
+/* Nothing runs any more. The focus does not go with the Stop button, but to what stands beside it. */
+function rested() {
+  Object.assign(state, { done: true, closing: null });
   root.classList.remove("pg-running");
+  if (document.activeElement === stop) group.querySelector('[tabindex="0"]').focus({ preventScroll: true });
   stop.hidden = true;
+}
+
+const ENDED = { Stop: "stopped", error: "broken off" };
+function ending(lane, figures) {
+  const how = ENDED[new Map(figures).get("ended by")] || "finished";
+  return `${lane.label} ${how}, ${lane.tokens.length} ${lane.tokens.length === 1 ? "token" : "tokens"}.`;
+}
+
+function finish(message) {
+  rested();
+  for (const lane of state.lanes) lane.shows = firstSight(lane);
+  drawSwitch();
   empty.hidden = !fixed.empty || state.lanes.length > 0;
   state.lanes.forEach((lane, i) => {
     lane.waits.remove();
@@ -152,7 +166,7 @@ function finish(message) {
       lane.figures.append(pair);
     }
   });
-  live.textContent = state.lanes.map((lane) => `${lane.label} finished, ${lane.tokens.length} ${lane.tokens.length === 1 ? "token" : "tokens"}.`).join(" ");
+  live.textContent = state.lanes.map((lane, i) => ending(lane, message.figures[i])).join(" ");
 }
 
 /* Asks for what a lost message held; a message that shows another gap meanwhile makes it ask once more. */
@@ -236,10 +250,8 @@ document.addEventListener("click", (event) => {
 /* A run whose server went away has no end (connection.js). */
 window.addEventListener("pg-lost", () => {
   if (!root.classList.contains("pg-running")) return;
-  Object.assign(state, { done: true, closing: null });
-  root.classList.remove("pg-running");
+  rested();
   root.classList.add("pg-earlier");
-  stop.hidden = true;
   for (const lane of state.lanes) lane.waits.remove();
   say(queue, "");
   say(problem, "The server went away before this run ended; generate again when it is back.");

@@ -29,8 +29,9 @@ function fact(name, value, note) {
 /* A channel's value with its unit; bits also in nats, which the rest of the card is in. */
 function own(scale, value) {
   if (scale.words.length || value === null) return fact(scale.title, inWords(scale, value));
-  const said = Number.isInteger(value) ? String(value).replace("-", "−") : short(value);
-  return fact(scale.title, said, scale.unit === "bits" ? ` bits, ${short(value * Math.LN2)} nats` : ` ${scale.unit}`);
+  const said = inWords(scale, value);
+  const unit = scale.counts && said === "1" ? scale.unit.replace(/s$/, "") : scale.unit;
+  return fact(scale.title, said, scale.unit === "bits" ? ` bits, ${short(value * Math.LN2)} nats` : ` ${unit}`);
 }
 
 function barRow(className, share) {

@@ -102,11 +102,13 @@ function drawTokens(lane, most, scale) {
 
 function repaint() {
   const own = state.scales.find((other) => other.name === state.overlay);
+  const noted = state.overlay === OWN || (own && state.lanes.some((lane) => !lane.channels.includes(own.name)));
   for (const lane of state.lanes) {
     const scale = scaleFor(lane);
     lane.spans.forEach((span, i) => paint(lane, span, lane.tokens[i], scale));
-    lane.plain.hidden = state.overlay !== OWN && (!own || lane.channels.includes(own.name));
-    lane.plain.textContent = state.overlay === OWN ? `by ${scale?.title}` : own ? `no “${own.title}”` : "";
+    lane.plain.hidden = !noted; // in every lane or in none, so that the texts begin side by side
+    const lacks = own && !lane.channels.includes(own.name);
+    lane.plain.textContent = state.overlay === OWN ? `by ${scale?.title}` : lacks ? `no “${own.title}”` : "";
   }
 }
 
@@ -119,7 +121,7 @@ function fillTable(lane) {
   const body = table.createTBody();
   lane.tokens.forEach((token, i) => {
     const row = body.insertRow();
-    row.append(make("td", "", String(i)), make("td", "pg-piece", visible(token[0])));
+    row.append(make("td", "", String(i + 1)), make("td", "pg-piece", visible(token[0])));
     for (const name of ["temperature", "entropy", "surprisal"]) row.append(make("td", "", short(valueOf(lane, token, name))));
     for (const scale of own) row.append(make("td", "", inWords(scale, valueOf(lane, token, scale.name))));
   });

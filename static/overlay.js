@@ -23,21 +23,39 @@ function valueOf(lane, token, overlay) {
   return place < 0 ? null : (token[4 + place] ?? null);
 }
 
-const digits = (value) => value.toFixed(value === 0 || Math.abs(value) >= 0.01 ? 2 : 4).replace("-", "−");
+/* Numbers as playground/ui/amounts.py writes them. */
+const grouped = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 0 }).replace("-", "−");
+const digits = (value) => (Math.abs(value) >= 100 ? grouped(value) : value.toFixed(value === 0 || Math.abs(value) >= 0.01 ? 2 : 4).replace("-", "−"));
 const short = (value) => (Number.isFinite(value) ? digits(value) : "∞");
+const counted = (scale, value) => (scale.counts && Number.isInteger(value) ? grouped(value) : short(value));
 const kindOf = (scale, value) => Math.min(Math.max(Math.round(value - scale.low), 0), scale.words.length - 1);
-const inWords = (scale, value) => (value === null ? "–" : scale.words.length ? scale.words[kindOf(scale, value)] : short(value));
+const inWords = (scale, value) => (value === null ? "–" : scale.words.length ? scale.words[kindOf(scale, value)] : counted(scale, value));
+
+/* The numbers that a lane's tokens have under an overlay, and whether they differ. */
+const valuesOf = (lane, overlay) => lane.tokens.map((token) => valueOf(lane, token, overlay)).filter((value) => value !== null);
+const varies = (lane, overlay) => new Set(valuesOf(lane, overlay)).size > 1;
+
+/* What a finished lane shows first: where its channel never varied, one that did (as in playground/ui/charts.py). */
+function firstSight(lane) {
+  if (scales.some((scale) => scale.name === lane.shows) || varies(lane, lane.shows)) return lane.shows;
+  return lane.channels.find((name) => varies(lane, name)) || "entropy";
+}
 
 /* ---- colour ---- */
 const themeNow = () => (document.body.classList.contains("dark") ? "dark" : "light");
 let theme = themeNow();
 const hexParts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
+/* How values are spaced along a scale. */
+const spacings = { even: (value) => value, log: (value) => Math.log(Math.max(value, Number.MIN_VALUE)), nines: (value) => -Math.log(Math.max(1.001 - value, 0.001)) };
+
 /* Where a value lies along the scale, from 0 to 1; the centre lies in the middle. */
 function shareOf(scale, value) {
   if (scale.words.length) return kindOf(scale, value) / (scale.words.length - 1);
-  const middle = scale.centre ?? (scale.low + scale.high) / 2;
-  const share = value < middle ? (0.5 * (value - scale.low)) / (middle - scale.low) : 0.5 + (0.5 * (value - middle)) / (scale.high - middle);
+  const along = spacings[scale.spacing || "even"];
+  const [low, high, at] = [scale.low, scale.high, value].map(along);
+  const middle = scale.centre === null ? (low + high) / 2 : along(scale.centre);
+  const share = at < middle ? (0.5 * (at - low)) / (middle - low) : 0.5 + (0.5 * (at - middle)) / (high - middle);
   return Math.min(Math.max(share, 0), 1);
 }
 
@@ -113,7 +131,7 @@ function drawRuler(scale, part) {
   const ticks = make("div", "pg-ticks");
   scale.ticks.forEach((tick) => {
     const sign = tick === scale.high && beyond("above") ? "≥ " : tick === scale.low && beyond("below") ? "≤ " : "";
-    const label = make("span", "", sign + String(tick).replace("-", "−"));
+    const label = make("span", "", sign + tick.toLocaleString("en-US").replace("-", "−"));
     label.style.left = `${100 * shareOf(scale, tick)}%`;
     ticks.append(label);
   });
@@ -143,10 +161,12 @@ function choose(name, focus) {
   repaint();
 }
 
-/* The switch for the scales at hand. Until the visitor has chosen one that is there, the lanes show that in which their
-   policies do something; where those differ, each its own. */
+/* The switch for the scales at hand: once a run is done, those that have a value in it. Until the visitor has chosen one
+   that is there, the lanes show that in which their policies do something; where those differ, each its own. */
 function drawSwitch() {
-  const names = [...scales, ...state.scales].map((scale) => [scale.name, scale.title, scale.help]);
+  const held = group.contains(document.activeElement);
+  const own = state.scales.filter((scale) => !state.done || state.lanes.some((lane) => valuesOf(lane, scale.name).length));
+  const names = [...scales, ...own].map((scale) => [scale.name, scale.title, scale.help]);
   const first = [...new Set(state.lanes.map((lane) => lane.shows))].filter(scaleOf);
   if (first.length > 1) names.unshift([OWN, "Each its own", "Each lane in the channel in which its policy does something."]);
   group.replaceChildren(
@@ -161,7 +181,7 @@ function drawSwitch() {
     }),
   );
   const offered = [...group.children].map((button) => button.dataset.overlay);
-  choose(offered.includes(state.chosen) ? state.chosen : first.length > 1 ? OWN : first[0] || scales[0].name, false);
+  choose(offered.includes(state.chosen) ? state.chosen : first.length > 1 ? OWN : first[0] || scales[0].name, held);
 }
 
 group.addEventListener("keydown", (event) => {

@@ -9,7 +9,7 @@ function mark(spans) {
   for (const span of marked) span.classList.add("pg-pointed");
 }
 
-const tokensOf = (points) => points.flatMap((point) => state.lanes[point.data.meta]?.spans[point.x] ?? []);
+const tokensOf = (points) => points.flatMap((point) => state.lanes[point.data.meta]?.spans[point.x - 1] ?? []);
 
 /* Each chart is listened to from the first time that it is pointed at; it may be a new one then. */
 document.addEventListener("pointerover", (event) => {
@@ -20,12 +20,12 @@ document.addEventListener("pointerover", (event) => {
   chart.on("plotly_unhover", () => mark([]));
 });
 
-/* Marks a position in the charts, or none. */
+/* Marks a position in the charts, which count tokens from 1, or none. */
 function showInCharts(position) {
   if (!fixed.charts || !state.done || !window.Plotly) return;
   for (const chart of document.querySelectorAll(`#${fixed.charts} .js-plotly-plot`)) {
     if (!chart._fullLayout || !chart.offsetParent) continue;
     if (position === null) window.Plotly.Fx.unhover(chart);
-    else window.Plotly.Fx.hover(chart, { xval: position }, "xy", true);
+    else window.Plotly.Fx.hover(chart, { xval: position + 1 }, "xy", true);
   }
 }

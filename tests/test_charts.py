@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from playground.decoding.policies.spec import Spec
+from playground.decoding.policies.spec import KEPT, Spec
+from playground.decoding.trace import TokenStep
 from playground.ui.charts import SMOOTH_FROM, WINDOW, chart, charts, moving_mean, spelled
 from playground.ui.figure import Figure
 from playground.ui.heading import Heading
@@ -24,6 +25,11 @@ OWN = {scale.name: scale for scale in channel_scales([MEASURED.channels])}
 
 def heads(*specs: str) -> list[Heading]:
     return [Heading(CATALOGUE.parse(spec)) for spec in specs]
+
+
+def kept(lane: int, *pairs: tuple[float, float]) -> list[TokenStep]:
+    """Steps of a lane that kept so many tokens and so much mass."""
+    return [step(i, "x", lane, None, {"kept_tokens": n, "kept_mass": mass}) for i, (n, mass) in enumerate(pairs)]
 
 
 def titles(figures: Sequence[Figure]) -> list[str]:
@@ -49,13 +55,13 @@ def test_an_empty_lane_is_drawn_as_nothing() -> None:
 
 def test_a_token_the_model_ruled_out_is_a_gap_not_infinity() -> None:
     lanes = [[replace(step(0, "x"), logprob=-float("inf")), step(1, "y")]]
-    assert list(chart(lanes, heads("edt"), BASIC["surprisal"]).data[0].x) == [1]
+    assert list(chart(lanes, heads("edt"), BASIC["surprisal"]).data[0].x) == [2]  # the second token
 
 
 def test_a_channel_is_drawn_for_the_lanes_and_steps_that_have_it() -> None:
     lanes = [[step(i, "x", 0) for i in range(5)], [step(i, "x", 1, None, channels("measured", i)) for i in range(5)]]
     (line,) = chart(lanes, heads("edt", "edt"), OWN["amount"]).data
-    assert (line.name, list(line.x), list(line.y)) == ("Lane 2", [1, 2, 3, 4], [0.25, 0.5, 0.75, 1.0])
+    assert (line.name, list(line.x), list(line.y)) == ("Lane 2", [2, 3, 4, 5], [0.25, 0.5, 0.75, 1.0])
     assert line.line.dash == "dash"  # the mark of its lane
     figure = chart(lanes, heads("edt", "edt"), OWN["author"])
     assert list(figure.data[0].y) == [1.0, 0.0, 0.0, 1.0, 0.0]
@@ -70,7 +76,7 @@ def test_a_target_is_a_level_line_in_its_lanes_colour() -> None:
 
 
 def test_the_first_chart_is_that_of_the_overlay_or_of_what_the_lanes_show() -> None:
-    lanes = [[step(i, "x", lane, None, {"kept_tokens": 3.0, "kept_mass": 0.9}) for i in range(5)] for lane in (0, 1)]
+    lanes = [kept(lane, *((3.0 + i, 0.9 - i / 10) for i in range(5))) for lane in (0, 1)]
     plain, cut = heads("edt", "edt"), heads("edt", "min-p")
     assert titles(charts(lanes, plain)) == ["Temperature", "Entropy"]
     assert titles(charts(lanes, plain, "entropy")) == ["Entropy", "Temperature"]
@@ -147,3 +153,69 @@ def test_no_chart_of_the_page_brings_plotlys_buttons() -> None:
         told = json.loads(figure.to_json())
         assert told["config"]["displayModeBar"] is False
         assert told["layout"]["dragmode"] is False
+
+
+def test_without_a_value_there_is_no_chart() -> None:
+    assert charts([[], []], heads("edt", "min-p")) == []
+    assert charts([[], []], heads("edt", "min-p"), "entropy") == []
+    steps = [step(i, "x") for i in range(5)]
+    for overlay in ("", "kept_tokens"):
+        assert titles(charts([steps, []], heads("edt", "min-p"), overlay)) == ["Temperature", "Entropy"]
+    for figure in charts([steps, []], heads("edt", "edt")):
+        assert [len(line.x) for line in figure.data] == [5, 0]
+
+
+@pytest.mark.parametrize("preset", ["easy", "normal", "hard"])
+def test_a_probe_that_was_not_asked_has_no_channels(preset: str) -> None:
+    (by_hand,), (asked,) = heads(f"difficulty-router:preset={preset}"), heads("difficulty-router:preset=auto")
+    assert [channel.name for channel in by_hand.channels] == []
+    assert [channel.name for channel in asked.channels] == ["easy", "normal", "hard"]
+    assert [channel.name for channel in heads(f"difficulty-router:preset={preset},top_k=5")[0].channels] == [
+        "kept_mass",
+        "kept_tokens",
+    ]
+
+
+def test_a_channel_that_never_varied_is_drawn_only_where_it_is_asked_for() -> None:
+    flat, other = kept(0, *[(5.0, 0.5)] * 5), kept(0, *((5.0, 0.5 + i / 10) for i in range(5)))
+    assert titles(charts([flat], heads("min-p"))) == ["Entropy", "Temperature"]
+    assert titles(charts([flat], heads("min-p"), "kept_tokens")) == ["Candidates", "Temperature"]
+    assert titles(charts([other], heads("min-p"))) == ["Kept mass", "Temperature", "Entropy"]
+
+
+def test_charts_count_tokens_from_one_as_cards_do() -> None:
+    figure = chart([[step(i, "x") for i in range(30)]], heads("edt"), BASIC["entropy"])
+    assert list(figure.data[0].x) == list(range(1, 31))
+    assert figure.layout.xaxis.title.text == "token"
+
+
+def test_a_single_token_is_a_point_that_can_be_seen() -> None:
+    figure = chart([[step(0, "x")], [step(i, "x") for i in range(5)]], heads("edt", "edt"), BASIC["entropy"])
+    assert [line.mode for line in figure.data] == ["lines+markers", "lines"]
+    assert figure.layout.xaxis.dtick == 1
+
+
+def test_a_hover_label_says_a_value_as_the_card_does() -> None:
+    steps = [step(i, "x", 0, None, channels("measured", i)) for i in range(4)]
+    assert list(chart([steps], heads("measured"), OWN["author"]).data[0].customdata) == [
+        "large model", "small model", "small model", "large model",
+    ]  # fmt: skip
+    assert list(chart([steps], heads("measured"), OWN["running"]).data[0].customdata) == [
+        "−1.00",
+        "0.00",
+        "1.00",
+        "2.00",
+    ]
+    own = {scale.name: scale for scale in channel_scales([KEPT])}
+    line = chart([kept(0, (1, 1.0), (9458, 0.00123), (250, 0.5))], heads("min-p"), own["kept_tokens"]).data[0]
+    assert list(line.customdata) == ["1", "9,458", "250"]
+    line = chart([kept(0, (1, 1.0), (9458, 0.00123), (250, 0.5))], heads("min-p"), own["kept_mass"]).data[0]
+    assert list(line.customdata) == ["1.00", "0.0012", "0.50"]
+    assert "%{y" not in line.hovertemplate
+
+
+def test_candidates_are_drawn_by_decades_and_kept_mass_not_from_zero() -> None:
+    own, lanes = {scale.name: scale for scale in channel_scales([KEPT])}, [kept(0, (1, 0.99), (9458, 1.0))]
+    assert chart(lanes, heads("min-p"), own["kept_tokens"]).layout.yaxis.type == "log"
+    assert chart(lanes, heads("min-p"), own["kept_mass"]).layout.yaxis.rangemode is None
+    assert chart(lanes, heads("min-p"), BASIC["entropy"]).layout.yaxis.rangemode == "tozero"

@@ -123,13 +123,22 @@ def test_closing_the_tab_stops_the_decoder_and_keeps_what_streamed(tab: Compare)
 
 def test_stop_closes_the_run_with_what_streamed_and_then_draws_it(tab: Compare) -> None:
     stream = generate(tab)
-    first = next(stream)
+    first = next(message for message in stream if message["lanes"][0]["tokens"])
     assert tab.after(None, VISITOR)[0] == gr.skip()  # nothing is drawn of a run that streams
     tab.stop(json.dumps(first), VISITOR)
     rest = list(stream)
     assert rest[-1]["done"]
     assert tab.parts.closed[0] < len(WORDS)  # type: ignore[attr-defined]
     assert len(tab.after(None, VISITOR)[0]["value"].data) == 2
+
+
+def test_of_a_run_stopped_before_its_first_token_no_chart_is_shown(tab: Compare) -> None:
+    stream = generate(tab)
+    tab.stop(json.dumps(next(stream)), VISITOR)
+    assert [lane["tokens"] for lane in list(stream)[-1]["lanes"]] == [[], []]
+    *plots, shown = tab.after(None, VISITOR)
+    assert [plot["visible"] for plot in plots] == [False] * 3
+    assert shown["visible"]
 
 
 def test_stop_ends_ones_own_run_alone_and_is_no_error_without_one(tab: Compare) -> None:

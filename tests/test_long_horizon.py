@@ -218,9 +218,23 @@ def test_costs_as_many_rows_as_best_of_n() -> None:
 def test_the_note_tells_what_the_particles_were_worth(tiny: TinyLM) -> None:
     (trace,) = run(tiny, [spec(KIND)], REQUEST)
     sizes = [step.channel["ess"] for step in trace.steps]
-    words = long_horizon.note({"particles": 4}, trace.steps)
+    values = spec(KIND).values
+    words = long_horizon.note(values, trace.steps)
     assert f"{np.mean(sizes):.1f} on average and {min(sizes):.1f} at least" in words
-    assert long_horizon.note({"particles": 4}, ()) == ""
+    assert long_horizon.note(values, ()) == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [("", True), ("particles=1", True), ("temperature=1", False), ("proposal=tempered", False)],
+)
+def test_the_note_says_where_tokens_are_drawn_at_another_temperature(tiny: TinyLM, keys: str, said: bool) -> None:
+    policy = spec(KIND, keys) if keys else spec(KIND)
+    (trace,) = run(tiny, [policy], REQUEST)
+    differs = trace.steps[0].temperature != pytest.approx(float(policy.values["temperature"]))
+    words = long_horizon.note(policy.values, trace.steps)
+    assert differs == said == ("drawn at temperature 1" in words)
+    assert not said or trace.steps[0].temperature == 1
 
 
 @pytest.mark.parametrize("text", ["temperature=0", "particles=0", "particles=17", "block=0", "proposal=greedy", "n=4"])

@@ -96,6 +96,36 @@ def test_of_more_than_two_kinds_each_has_its_share() -> None:
     assert dict(figures(steps, 1.0, "length", spec))["quadrant"] == "a 25 % · c 50 % · d 25 %"
 
 
+@pytest.mark.parametrize(
+    ("unit", "values", "said"),
+    [
+        ("tokens", (1.0, 1.0), "1 token"),
+        ("tokens", (5.0, 5.0), "5 tokens"),
+        ("tokens", (1.0, 2.0), "1.50 tokens"),
+        ("tokens", (9458.0, 9459.0), "9,458 tokens"),
+        ("times", (1.0,), "1 time"),
+        ("particles", (1.0,), "1.00 particles"),
+        ("", (1.0,), "1.00"),
+        ("× large", (1.0,), "1.00 × large"),
+        ("", (0.00123,), "0.0012"),
+        ("bits", (1.0,), "1.00 bits (0.69 nats)"),
+    ],
+)
+def test_a_count_is_whole_and_one_is_singular(unit: str, values: tuple[float, ...], said: str) -> None:
+    channel = Channel("c", "Amount", unit, "", 0.0, 9.0)
+    spec = replace(
+        measured_catalogue().parse("measured"), kind=PolicyKind("k", "K", "", "", "", (), channels=(channel,))
+    )
+    steps = [step(i, "x", channel={"c": value}) for i, value in enumerate(values)]
+    assert dict(figures(steps, 1.0, "length", spec))["mean amount"] == said
+
+
+def test_candidates_lie_by_decades_and_kept_mass_by_nines() -> None:
+    mass, tokens = channel_scales([KEPT])
+    assert (tokens.spacing, tokens.ticks) == ("log", (1, 10, 100, 1000))
+    assert (mass.spacing, mass.ticks) == ("nines", (0, 0.5, 0.9, 0.99, 1))
+
+
 def test_a_negative_mean_has_a_minus_sign() -> None:
     gap = Channel("gap", "Gap", "nats", "", -2.0, 2.0, 0.0)
     spec = replace(measured_catalogue().parse("measured"), kind=PolicyKind("k", "K", "", "", "", (), channels=(gap,)))

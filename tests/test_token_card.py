@@ -173,3 +173,44 @@ def test_a_tap_pins_and_a_scroll_of_the_page_keeps_the_card(browser: Any, settin
         page.get_by_role("button", name="Close the card").tap()
         page.locator(".pg-card >> visible=true").wait_for(state="hidden")
     context.close()
+
+
+def test_only_what_was_tapped_is_outlined(browser: Any, settings: Settings) -> None:
+    context = browser.new_context(viewport={"width": 375, "height": 667}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    outlined = "all => all.filter(t => getComputedStyle(t).boxShadow !== 'none').map(t => t.textContent)"
+    with served(ScriptedParts(settings, texts=(WORDS * 4,))) as server:
+        page.goto(server.url)
+        page.click("#generate")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        for place in (12, 4):
+            token(page, place).tap()
+            boxes(page)
+            token(page, 8).hover()  # a browser leaves a finger's :hover where it was
+            assert page.locator("#compare-board .pg-token").evaluate_all(outlined) == [WORDS[place]]
+    context.close()
+
+
+def test_a_card_says_one_token_and_shares_with_two_decimals(
+    page: Page, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"kept_tokens": (1.0, 9458.0), "kept_mass": (1.0, 0.00123)}
+    monkeypatch.setattr("tests.scripted.channels", lambda spec, i: {name: v[i % 2] for name, v in found.items()})
+    with served(ScriptedParts(settings, texts=(WORDS,))) as server:
+        page.goto(server.url)
+        line = page.locator(".pg-specinput").first
+        line.fill("fixed:min_p=0.1")
+        line.press("Tab")
+        page.wait_for_function("document.querySelector('.pg-specinput').value === 'fixed:min_p=0.1'")
+        page.click("#generate")
+        page.wait_for_selector("#compare-board .pg-figures dt")
+        for place, tokens, mass in ((0, "1 token", "1.00"), (1, "9,458 tokens", "0.0012")):
+            token(page, place).click()
+            boxes(page)
+            card = page.locator(".pg-card >> visible=true").inner_text().split("\n")
+            assert card[card.index("Candidates") + 1] == tokens
+            assert card[card.index("Kept mass") + 1].strip() == mass
+            page.keyboard.press("Escape")
+        page.locator("#compare-board summary").first.click()
+        row = page.locator('#compare-board [data-lane="0"] tbody tr').nth(1).locator("td").all_inner_texts()
+        assert row[-2:] == ["0.0012", "9,458"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from playground.analysis.measures import repeated_ngram_share
 from playground.decoding.trace import Alternative, TokenStep, Trace
+from playground.ui.amounts import amount
 
 if TYPE_CHECKING:
     from playground.decoding.policies.spec import Channel, Spec
@@ -139,8 +140,7 @@ def _mean(values: Sequence[float], channel: Channel) -> str:
         shares = [sum(round(value - channel.low) == kind for value in values) for kind in range(len(channel.words))]
         named = zip(channel.words, shares, strict=True)
         return " · ".join(f"{word} {100 * share / len(values):.0f} %" for word, share in named if share)
-    nats = f" ({mean * math.log(2):.2f} nats)" if channel.unit == "bits" else ""
-    return (f"{mean:.2f} {channel.unit}".rstrip() + nats).replace("-", "−")
+    return amount(mean, channel)
 
 
 _STOPS: Mapping[str, str] = {

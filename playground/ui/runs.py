@@ -115,9 +115,7 @@ class Run:
             raise PlaygroundError("This battle shows its numbers after the vote.")
         length = self.lengths()[lane] if 0 <= lane < len(self._headers) else 0
         if not 0 <= position < length:
-            raise PlaygroundError(
-                f"Lane {lane + 1} has {several(length, 'token')}; there is none at position {position}."
-            )
+            raise PlaygroundError(f"Lane {lane + 1} has {several(length, 'token')}; there is no token {position + 1}.")
         return inspection(self._growing[lane].steps[position], self._headers[lane], self._names)
 
     def weight(self) -> int:

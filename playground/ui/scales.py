@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from playground.decoding.policies.spec import Channel
+    from playground.decoding.policies.spec import Channel, Spacing
 
 Theme = Literal["light", "dark"]
 Lab = tuple[float, float, float]
@@ -30,6 +30,8 @@ class Scale:
 
     centre   the value of the middle colour; None is halfway
     words    what the whole values low, low + 1, … are called, where they are kinds rather than amounts
+    spacing  how values lie between `low` and `high`, as in Channel
+    counts   whether it is a whole number of things
     """
 
     name: str
@@ -44,6 +46,8 @@ class Scale:
     centre: float | None = None
     words: tuple[str, ...] = ()
     help: str = ""
+    spacing: Spacing = "even"
+    counts: bool = False
 
     def to_record(self) -> dict[str, Any]:
         return {
@@ -58,6 +62,8 @@ class Scale:
             "centre": self.centre,
             "words": list(self.words),
             "help": self.help,
+            "spacing": self.spacing,
+            "counts": self.counts,
         }
 
 
@@ -135,7 +141,8 @@ def channel_scales(lanes: Sequence[Sequence[Channel]]) -> tuple[Scale, ...]:
         new = _channel_scale(channel)
         old = found.setdefault(channel.name, new)
         low, high = min(old.low, new.low), max(old.high, new.high)
-        found[channel.name] = replace(old, low=low, high=high, ticks=_ticks(low, high, old.centre))
+        ticks = _SPACED[old.spacing](low, high) if old.spacing in _SPACED else _ticks(low, high, old.centre)
+        found[channel.name] = replace(old, low=low, high=high, ticks=ticks)
     return tuple(found.values())
 
 
@@ -143,7 +150,7 @@ def _channel_scale(channel: Channel) -> Scale:
     ramps = _ramps(_SEQUENTIAL if channel.centre is None else _COOL_NEUTRAL_HOT)
     return Scale(
         channel.name, channel.title, channel.unit, channel.low, channel.high, (), ("", ""), *ramps, channel.centre,
-        channel.words, channel.help,
+        channel.words, channel.help, channel.spacing, channel.counts,
     )  # fmt: skip
 
 
@@ -157,6 +164,20 @@ def _ticks(low: float, high: float, centre: float | None) -> tuple[float, ...]:
         if all(abs(number * step - tick) >= 0.5 * step for tick in ticks):
             ticks.append(round(number * step, 9))
     return tuple(sorted(ticks))
+
+
+def _decades(low: float, high: float) -> tuple[float, ...]:
+    """Both ends, and the powers of ten between them."""
+    powers = range(math.floor(math.log10(low)) + 1, math.ceil(math.log10(high)))
+    return (low, *(10.0**power for power in powers), high)
+
+
+def _nines(low: float, high: float) -> tuple[float, ...]:
+    """Both ends, and a half and the nines between them."""
+    return (low, *(tick for tick in (0.5, 0.9, 0.99) if low < tick < high), high)
+
+
+_SPACED = {"log": _decades, "nines": _nines}
 
 
 def luminance(colour: str) -> float:

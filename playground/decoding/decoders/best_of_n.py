@@ -98,7 +98,7 @@ KIND = PolicyKind(
         Channel(
             "agreement",
             "Agreement",
-            "of the n replies",
+            "of all replies",
             "the share of the n replies that begin with the same tokens up to here",
             0.0,
             1.0,

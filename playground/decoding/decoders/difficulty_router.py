@@ -165,7 +165,16 @@ def kind(default_checkpoint: str) -> PolicyKind:
         ),
         decoder=DifficultyRouter,
         channels=tuple(
-            Channel(c, f"P({c})", "", f"how likely the probe finds the prompt {c}", 0.0, 1.0, figure=f"P({c})")
+            Channel(
+                c,
+                f"P({c})",
+                "",
+                f"how likely the probe finds the prompt {c}",
+                0.0,
+                1.0,
+                figure=f"P({c})",
+                only_with=("preset", "auto"),
+            )
             for c in CLASSES
         ),
         learned="difficulty-probe",

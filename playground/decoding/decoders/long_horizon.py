@@ -93,11 +93,18 @@ def note(values: Mapping[str, Value], steps: Sequence[TokenStep]) -> str:
     sizes = [step.channel["ess"] for step in steps if "ess" in step.channel]
     if not sizes:
         return ""
+    other = values["proposal"] == "base" and values["temperature"] != 1
+    drawn = "every token is drawn at temperature 1"
     if values["particles"] == 1:
-        return "One particle weighs nothing: the reply is drawn from the proposal as it is."
+        return "One particle weighs nothing: the reply is drawn from the proposal as it is" + (
+            f", and {drawn}." if other else "."
+        )
+    whole = (
+        f" {drawn.capitalize()}; {values['temperature']:g} is that of the whole reply, by the weights." if other else ""
+    )
     return (
         f"An approximation: its {values['particles']} particles were worth {sum(sizes) / len(sizes):.1f} on average and "
-        f"{min(sizes):.1f} at least (effective sample size of a block)."
+        f"{min(sizes):.1f} at least (effective sample size of a block).{whole}"
     )
 
 

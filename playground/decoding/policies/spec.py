@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from playground.decoding.trace import TokenStep
 
 Value = float | int | str
+Spacing = Literal["even", "log", "nines"]
+COUNTED = ("tokens", "times")
 CHECKPOINT_NAME = re.compile(r"[a-z0-9._-]{1,63}")
 NO_CHECKPOINT = "none"
 GROUPS = (
@@ -113,6 +115,8 @@ class Channel:
     words    what the whole values low, low + 1, … are called, where they are kinds rather than amounts
     figure   how its mean over a reply is called on the page; None says "mean" and the title, "" shows none
     target   the policy's key whose value the mean is steered to, shown beside it
+    spacing  how values lie along the scale: "even"; "log", each ten times the last; "nines", each ten times nearer to 1
+    only_with  a key of the policy and the value of it without which this is not recorded
     """
 
     name: str
@@ -125,6 +129,13 @@ class Channel:
     words: tuple[str, ...] = ()
     figure: str | None = None
     target: str = ""
+    spacing: Spacing = "even"
+    only_with: tuple[str, Value] | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a whole number of things."""
+        return self.unit in COUNTED
 
 
 KEPT = (
@@ -135,6 +146,7 @@ KEPT = (
         "how much of the probability, at this token's temperature, is left after tokens were cut off; 1 is all of it",
         0.0,
         1.0,
+        spacing="nines",
     ),
     Channel(
         "kept_tokens",
@@ -142,7 +154,8 @@ KEPT = (
         "tokens",
         "how many tokens could still be drawn after the cut",
         1.0,
-        40.0,
+        1000.0,
+        spacing="log",
     ),
 )
 """The channels of every lane that cuts tokens off before the draw, whatever its policy."""
@@ -237,7 +250,8 @@ class Spec:
     @property
     def channels(self) -> tuple[Channel, ...]:
         """What its lane records at every token: the policy's own numbers, and what a cut leaves."""
-        return (*self.kind.channels, *(KEPT if self.cuts else ()))
+        own = [c for c in self.kind.channels if c.only_with is None or self.values[c.only_with[0]] == c.only_with[1]]
+        return (*own, *(KEPT if self.cuts else ()))
 
     @property
     def shows(self) -> str:
