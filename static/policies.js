@@ -186,8 +186,12 @@ function show(specs) {
   for (const lane of lanes) if (lane.draft !== null) adopt(lane, lane.draft);
 }
 
-show(props.value);
+/* What was kept in the browser, or what is set while no server answers, may be no list of specs: then the lanes stay. */
+const listed = (value) => Array.isArray(value) && value.length > 0 && value.every((spec) => typeof spec === "string");
+
+show(listed(props.value) ? props.value : fixed.added);
 watch("value", () => {
+  if (!listed(props.value)) return commit();
   if (JSON.stringify(props.value) === JSON.stringify(lanes.map(write))) return;
   show(props.value);
 });
@@ -196,10 +200,10 @@ watch("value", () => {
 let offered = JSON.stringify(fixed.kinds);
 new IntersectionObserver(async (entries) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
-  const listed = await server.offer({});
-  const now = JSON.stringify(listed);
-  if (!Array.isArray(listed) || now === offered) return;
+  const answer = await server.offer({});
+  const now = JSON.stringify(answer);
+  if (!Array.isArray(answer) || now === offered) return;
   offered = now;
-  kinds = new Map(listed.map((kind) => [kind.name, kind]));
+  kinds = new Map(answer.map((kind) => [kind.name, kind]));
   draw();
 }).observe(root);

@@ -216,6 +216,18 @@ def test_another_tab_of_the_browser_starts_anew_and_a_battle_is_not_kept(form: P
 
 
 def test_what_is_stored_but_not_ours_is_left_alone(form: Page) -> None:
+    strange = "Object.values(JSON.parse(sessionStorage.getItem('adaptive-decoding-form')).compare)"
+    form.fill("#compare-prompt textarea", "My own words.")
+    form.wait_for_function(f"sessionStorage.getItem('adaptive-decoding-form') && {strange}.some(Array.isArray)")
+    for specs in ('{"specs": 1}', '"fixed"', "5", "[]", "[1, 2]"):
+        changed = f"{strange}.map((value) => Array.isArray(value) ? {specs} : value)"
+        stored = f"JSON.stringify({{compare: {changed}}})"
+        form.evaluate(f"sessionStorage.setItem('adaptive-decoding-form', {stored})")
+        form.reload()
+        form.wait_for_selector(".pg-specinput")
+        assert form.locator(".pg-policy").count() == 2
+        assert not [said for said in form.problems if "is not a function" in said]  # type: ignore[attr-defined]
+        form.wait_for_function(f"{strange}.some((value) => Array.isArray(value) && value.length === 2)")
     for stored in ("no json", "[1]", '{"compare": ["too", "short"], "tab": "nowhere"}'):
         form.evaluate("text => sessionStorage.setItem('adaptive-decoding-form', text)", stored)
         form.reload()
