@@ -17,7 +17,8 @@ from gradio.routes import App
 from playwright.sync_api import Page as Tab
 
 from playground.config import Settings
-from playground.ui.bodies import DEPTH, LARGEST, VALUES
+from playground.ui.bodies import LARGEST
+from playground.ui.contents import DEPTH, VALUES
 from playground.ui.gate import allowed
 from playground.ui.page import build
 from tests.scripted import ScriptedParts

@@ -2,48 +2,59 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from playground.ui.contents import NOT_JSON, BodyError
+
 LARGEST = 512 * 1024  # bytes: five texts of 20,000 characters, four bytes each, and what a board sends back
-VALUES = (
-    5_000  # lists, objects and what they hold: a parsed empty list takes twenty times the bytes that it is written with
-)
-DEPTH = 16
-STRINGS = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # one that never ends reaches to the end: one pass
+SECONDS = 20.0
+UNFINISHED = 64  # bodies on their way at once; one more ends the oldest, so that nobody who stalls shuts others out
 TOO_LARGE = f"A request may have at most {LARGEST // 1024} KiB; send shorter texts."
-NOT_JSON = "A request must be a JSON object in UTF-8 with finite numbers, with `Content-Type: application/json`."
-TOO_MANY = f"A request may hold at most {VALUES:,} values, nested at most {DEPTH} deep."
+TOO_SLOW = f"A request must arrive within {SECONDS:.0f} seconds, sooner while many are on their way; send it again."
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
 
-class BodyError(Exception):
-    """A body that is not taken: the HTTP status and the sentence to answer."""
+class Bodies:
+    """The bodies on their way to the server, whoever sends them."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
+    def __init__(self, seconds: float = SECONDS, unfinished: int = UNFINISHED) -> None:
+        self.seconds, self.most = seconds, unfinished
+        self.unfinished: list[asyncio.Timeout] = []
+
+    async def read(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
+        """The whole body. Raises BodyError for what is no JSON, too large or too slow."""
+        _check(headers)
+        try:
+            async with asyncio.timeout(self.seconds) as limit:
+                self._make_room()
+                self.unfinished.append(limit)
+                try:
+                    return await _read(receive)
+                finally:
+                    if limit in self.unfinished:
+                        self.unfinished.remove(limit)
+        except TimeoutError:
+            raise BodyError(408, TOO_SLOW) from None
+
+    def _make_room(self) -> None:
+        """Ends the oldest where one more would be too many."""
+        if len(self.unfinished) >= self.most:
+            oldest = self.unfinished.pop(0)
+            if not oldest.expired():
+                oldest.reschedule(0)
 
 
-async def taken(headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
-    """A `receive` that gives the whole body at once, and then what the client does. Raises BodyError."""
-    named = {name.lower(): value for name, value in headers}
-    if named.get(b"content-type", b"").split(b";")[0].strip().lower() != b"application/json":
+def _check(headers: list[tuple[bytes, bytes]]) -> None:
+    kinds = [value for name, value in headers if name.lower() == b"content-type"]
+    if len(kinds) != 1 or kinds[0].split(b";")[0].strip().lower() != b"application/json":
         raise BodyError(415, NOT_JSON)
-    told = named.get(b"content-length", b"0")
-    if not told.isdigit() or len(told) > 9 or int(told) > LARGEST:
-        raise BodyError(413, TOO_LARGE)
-    whole: list[Message] = [{"type": "http.request", "body": await _read(receive), "more_body": False}]
-
-    async def receive_again() -> Message:
-        return whole.pop() if whole else await receive()
-
-    return receive_again
+    for told in (value for name, value in headers if name.lower() == b"content-length"):
+        if not told.isdigit() or len(told) > 9 or int(told) > LARGEST:
+            raise BodyError(413, TOO_LARGE)
 
 
 async def _read(receive: Receive) -> bytes:
@@ -55,32 +66,14 @@ async def _read(receive: Receive) -> bytes:
         if len(body) > LARGEST:
             raise BodyError(413, TOO_LARGE)
         more = message["type"] == "http.request" and message.get("more_body", False)
-    _check(bytes(body))
     return bytes(body)
 
 
-def _check(body: bytes) -> None:
-    """Raises BodyError for what would grow when it is parsed, and for what is no JSON object. A NUL is another encoding, in which quotes hide brackets."""
-    if b"\0" in body:
-        raise BodyError(415, NOT_JSON)
-    bare = STRINGS.sub(b"", body)
-    depth, brackets = 0, bare.translate(None, bytes(set(range(256)) - set(b"[]{}")))
-    if bare.count(b",") + len(brackets) > VALUES:
-        raise BodyError(413, TOO_MANY)
-    for bracket in brackets:
-        depth += 1 if bracket in b"[{" else -1
-        if depth > DEPTH:
-            raise BodyError(413, TOO_MANY)
-    try:
-        whole = json.loads(body.decode(), parse_float=_finite, parse_constant=_finite)
-    except ValueError:
-        whole = None
-    if not isinstance(whole, dict):
-        raise BodyError(400, NOT_JSON)
+def again(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives this body at once, and then what the client does."""
+    whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
+    async def receive_again() -> Message:
+        return whole.pop() if whole else await receive()
 
-def _finite(text: str) -> float:
-    """Gradio answers a number that JSON cannot hold with a traceback."""
-    if not math.isfinite(value := float(text)):
-        raise ValueError(text)
-    return value
+    return receive_again

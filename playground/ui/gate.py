@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qs, parse_qsl, urlencode
 
-from playground.ui import faults
-from playground.ui.bodies import BodyError, Message, Receive, taken
-from playground.ui.operators import ELSEWHERE, ON_A_SPACE, QUERY, Operators, on_a_space
+from playground.ui import asked
+from playground.ui.answers import API, NOTHING_HERE, Passed, Scope, Send, answer, forgotten, path_of, protected
+from playground.ui.bodies import Bodies, Receive, again
+from playground.ui.contents import BodyError, parsed
+from playground.ui.operators import ELSEWHERE, ON_A_SPACE, QUERY, on_a_space
+from playground.ui.unread import Unread
 
-API = "/gradio_api/"
 GET, POST = ("GET", "HEAD"), ("POST",)
+ANSWERS, EVENT, CALL = f"{API}queue/data", f"{API}queue/join", f"{API}component_server"
 ROUTES = {
     "/": GET,
     "/theme.css": GET,
@@ -25,62 +28,78 @@ ROUTES = {
     "/preview.png": GET,
     "/robots.txt": GET,
     f"{API}startup-events": GET,  # Gradio asks for it when it is launched
-    f"{API}queue/data": GET,
-    f"{API}queue/join": POST,
-    f"{API}component_server": POST,
+    ANSWERS: ("GET",),
+    EVENT: POST,
+    CALL: POST,
 }
 FOLDERS = ("/assets/", "/static/")  # Gradio's own scripts, styles and fonts
 DROPPED = (QUERY, "deep_link")  # of the page's address: a secret, and the name of a stored session
-NOTHING_HERE = "There is nothing at this address; open the page itself at /."
 
-Scope = dict[str, Any]
-Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Gate:
-    """Stands before Gradio: refuses what the page does not need in one sentence, and signs the operator in."""
+    """Stands before Gradio: refuses what the page does not need in one sentence, and signs the operator in.
 
-    def __init__(self, app: Application, operators: Operators) -> None:
-        self.app, self.operators = app, operators
+    `page` is the launched page: its operators, its events and its queue.
+    """
+
+    def __init__(self, app: Application, page: Any) -> None:
+        self.app, self.page = app, page
+        self.bodies, self.unread = Bodies(), Unread()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        path = path_of(scope)
+        path, send = path_of(scope), protected(send)
         if scope["type"] != "http" or scope["method"] not in allowed(path):
-            await _answer(scope, send, 404, NOTHING_HERE)
-        elif scope["method"] == "POST":
-            await self._take(scope, receive, send)
-        elif path == "/" and scope.get("query_string"):
-            await self._open(scope, receive, send)
-        else:
-            await self._pass(scope, receive, send)
+            await answer(scope, send, 404, NOTHING_HERE)
+            return
+        try:
+            if scope["method"] == "POST":
+                await self._take(scope, receive, send, path)
+            elif path.removesuffix("/") == ANSWERS:
+                await self._listen(scope, receive, send)
+            elif path == "/" and scope.get("query_string"):
+                await self._open(scope, receive, send)
+            else:
+                await self._pass(scope, receive, send)
+        except BodyError as refused:
+            await answer(scope, send, refused.status, refused.sentence)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Gradio's answer; where it fails, one sentence, and no exception's text in the log."""
-        begun = False
-
-        async def send_on(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
+        """Gradio's answer; where it fails, one sentence, and no exception's text in the log. It knows HEAD at some routes
+        only."""
+        passed = Passed(scope, send)
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         try:
-            await self.app(scope, receive, send_on)
+            await self.app(scope, receive, passed)
         except Exception as error:
-            sentence = faults.sentence(error)
-            if not begun:
-                await _answer(scope, send, 500, sentence)
+            await passed.fail(error)
 
-    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            receive = await taken(scope["headers"], receive)
-        except BodyError as refused:
-            await _answer(scope, send, refused.status, refused.sentence)
+    async def _take(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        body = parsed(await self.bodies.read(scope["headers"], receive))
+        if path.removesuffix("/") == CALL:
+            wanted = asked.call(body, self.page.blocks)
+        else:
+            wanted = asked.event(body, self.page.fns)
+            await self.unread.admit(wanted["session_hash"], self.page._queue)
+        whole = json.dumps(wanted).encode()
+        length = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-length"]
+        scope = {**scope, "headers": [*length, (b"content-length", str(len(whole)).encode())]}
+        await self._pass(scope, again(whole, receive), send)
+
+    async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The answers to one visitor's page, as they come."""
+        given = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("session_hash", [])
+        session = asked.session_of(given[0] if len(given) == 1 else None)
+        if session not in self.page._queue.pending_messages_per_session:
+            await forgotten(send)
             return
-        await self._pass(scope, receive, send)
+        with self.unread.listening(session):
+            await self._pass(scope, receive, send)
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The page; the operator's link is answered by a cookie and the address without the secret, so that neither the
@@ -90,37 +109,16 @@ class Gate:
         given = [value for name, value in query if name == QUERY]
         if not given:
             await self._pass({**scope, "query_string": kept.encode()}, receive, send)
-        elif on_a_space() or not any(map(self.operators.knows, given)):
-            await _answer(scope, send, 403, ON_A_SPACE if on_a_space() else ELSEWHERE)
+        elif on_a_space() or not any(map(self.page.operators.knows, given)):
+            await answer(scope, send, 403, ON_A_SPACE if on_a_space() else ELSEWHERE)
         else:
-            cookie = self.operators.set_cookie(scope.get("scheme") == "https")
+            cookie = self.page.operators.set_cookie(scope.get("scheme") == "https")
             headers = {"location": f"./?{kept}" if kept else "./", "set-cookie": cookie}
-            await _answer(scope, send, 303, "Signed in.", headers)
+            await answer(scope, send, 303, "Signed in.", headers)
 
 
 def allowed(path: str) -> tuple[str, ...]:
     """The methods that are answered at a path. Gradio takes a route with and without a slash at its end."""
     if path.startswith(FOLDERS):
         return GET
-    return ROUTES.get(path if path == "/" else path.removesuffix("/"), ())
-
-
-def path_of(scope: Scope) -> str:
-    """The path within the page: a proxy may serve it under a prefix."""
-    path, prefix = str(scope.get("path", "")), str(scope.get("root_path", "")).rstrip("/")
-    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
-
-
-async def _answer(scope: Scope, send: Send, status: int, sentence: str, headers: dict[str, str] | None = None) -> None:
-    """One sentence: `detail`, which Gradio's own script shows, to the page, plain text to a reader. A socket is closed."""
-    if scope["type"] != "http":
-        await send({"type": "websocket.close", "code": 1008, "reason": sentence})
-        return
-    asked_by_page = path_of(scope).startswith(API)
-    kind = "application/json" if asked_by_page else "text/plain; charset=utf-8"
-    body = (json.dumps({"detail": sentence}) if asked_by_page else f"{sentence}\n").encode()
-    told = {"content-type": kind, "content-length": str(len(body)), "cache-control": "no-store", **(headers or {})}
-    told |= {"connection": "close"} if status in (413, 415) else {}  # what was not read of the body is not waited for
-    raw = [(name.encode(), value.encode("latin-1")) for name, value in told.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    return ROUTES["/"] if path == "/" else ROUTES.get(path.removesuffix("/") if path != "//" else path, ())

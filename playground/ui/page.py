@@ -9,11 +9,13 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from playground.config import Settings
+from playground.errors import PlaygroundError
 from playground.glossary import WORDS
 from playground.parts import Parts
 from playground.ui import arena, compare, faults, methods, notice, train
 from playground.ui.components import STATIC, component
 from playground.ui.gate import Gate
+from playground.ui.inputs import unoffered
 from playground.ui.kept import KEY, Kept
 from playground.ui.operators import Operators
 from playground.ui.places import Places
@@ -46,21 +48,38 @@ class Page(gr.Blocks):
     def launch(self, *given: Any, **options: Any) -> Any:
         """As `Blocks.launch`; what is not given is as `launch_options` has it."""
         before = [
-            Middleware(Gate, operators=self.operators),
+            Middleware(Gate, page=self),
             Middleware(Preview, title=str(self.title), description=LEAD),
         ]
         options["app_kwargs"] = {**(options.get("app_kwargs") or {}), "middleware": before}
         return super().launch(*given, **{**launch_options(self.settings), **options})
 
-    async def process_api(self, *given: Any, **options: Any) -> Any:
-        """As `Blocks.process_api`, for every event of the page: a fault is one sentence and no traceback with values."""
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], state: Any = None, request: Any = None, **options: Any
+    ) -> Any:
+        """As `Blocks.process_api`, for every event of the page: a fault is one sentence and no traceback with values.
+
+        Nothing that was sent is kept in the session: Gradio keeps it for links that the gate does not answer.
+        """
+        if state is not None:
+            state._update_value_in_config = _not_kept
         try:
-            return await super().process_api(*given, **options)
+            if wrong := unoffered(block_fn.inputs, inputs, state):
+                raise PlaygroundError(self._may_not(wrong[0], request) or wrong[1])
+            return await super().process_api(block_fn, inputs, state, request, **options)
         except gr.Error as error:
             error.print_exception = False
             raise
         except Exception as error:
             raise gr.Error(faults.sentence(error), print_exception=False) from None
+
+    def _may_not(self, field: Any, visitor: Any) -> str | None:
+        """That this visitor may not train, which goes before what is wrong in a field of the Train tab."""
+        return self.operators.refusal(visitor) if str(field.elem_id).startswith("train-") else None
+
+
+def _not_kept(key: int, value: Any) -> None:
+    return None
 
 
 def build(parts: Parts) -> Page:

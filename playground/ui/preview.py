@@ -18,8 +18,8 @@ from gradio.route_utils import get_root_url
 from starlette.requests import Request
 from starlette.responses import FileResponse
 
+from playground.ui.answers import path_of
 from playground.ui.components import STATIC
-from playground.ui.gate import path_of
 
 Message = dict[str, Any]
 PICTURE = "/preview.png"

@@ -110,9 +110,9 @@ class SuggestT:
         return self._latest.get(str(visitor.session_hash), Asked())
 
 
-def lines_of(prompts: str) -> list[str]:
+def lines_of(prompts: str | None) -> list[str]:
     """The prompts, one a line. Raises PlaygroundError where there are none or too many."""
-    lines = [line.strip() for line in prompts.splitlines() if line.strip()]
+    lines = [line.strip() for line in (prompts or "").splitlines() if line.strip()]
     if not 1 <= len(lines) <= MOST_PROMPTS:
         raise PlaygroundError(f"Write 1 to {MOST_PROMPTS} prompts of one task, one a line; there are {len(lines)}.")
     return lines
