@@ -125,6 +125,10 @@ def test_a_page_that_is_opened_later_counts_the_votes_that_came_since(
         page.get_by_role("tab", name="Train").click()
         page.get_by_text("0 of 0 votes can train this").wait_for()
         page.wait_for_selector("#train-start[disabled]")  # it could only fail
+        counters = page.locator("#train-said .wrap.hide, #train-denied .wrap.hide")
+        assert counters.count()  # Gradio's, which counts seconds in place of what is said
+        shown = counters.evaluate_all("all => all.map((one) => getComputedStyle(one).display)")
+        assert set(shown) == {"none"}
         add_votes(parts, 3)
         page.get_by_label("sequence", exact=True).click()
         page.get_by_text(training_handlers.OUTDATED).wait_for()
