@@ -59,10 +59,11 @@ class Page(gr.Blocks):
     ) -> Any:
         """As `Blocks.process_api`, for every event of the page: a fault is one sentence and no traceback with values.
 
-        Nothing that was sent is kept in the session: Gradio keeps it for links that the gate does not answer.
+        Nothing that was sent is kept in the session, and no copy of the page (a quarter of a MiB for each visitor): Gradio
+        keeps both for links that the gate does not answer.
         """
         if state is not None:
-            state._update_value_in_config = _not_kept
+            state._update_value_in_config, state.config_values = _not_kept, _Nothing()
         try:
             if wrong := unoffered(block_fn.inputs, inputs, state):
                 raise PlaygroundError(self._may_not(wrong[0], request) or wrong[1])
@@ -78,8 +79,15 @@ class Page(gr.Blocks):
         return self.operators.refusal(visitor) if str(field.elem_id).startswith("train-") else None
 
 
+class _Nothing(dict[int, Any]):
+    """Keeps nothing."""
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        return
+
+
 def _not_kept(key: int, value: Any) -> None:
-    return None
+    return
 
 
 def build(parts: Parts) -> Page:
