@@ -110,8 +110,8 @@ def test_one_of_a_thing_is_one() -> None:
     assert [several(n, "reply", "replies") for n in (0, 1, 2)] == ["0 replies", "1 reply", "2 replies"]
     one = [step(0, "a", channel={"ess": 1.0, "forking": 1.0, "author": 1.0, "cost": 1.0, "fed": 1.0})]
     said = [
-        long_horizon.note({"particles": 1}, one),
-        long_horizon.note({"particles": 4}, one),
+        long_horizon.note({"particles": 1, "proposal": "base", "temperature": 0.7}, one),
+        long_horizon.note({"particles": 4, "proposal": "base", "temperature": 1.0}, one),
         forking.share({"high": 1.0, "low": 0.3}, one),
         entropy_switch.note({}, one),
         in_a_terminal(make_trace(1, 1)),
