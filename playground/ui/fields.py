@@ -5,17 +5,16 @@ Gradio's own answer to such a number is a passing toast without the field's name
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from playground.errors import PlaygroundError
 
-Field = TypeVar("Field", gr.Number, gr.Slider)
 EXACT = 2**53 - 1  # the largest whole number that a browser keeps to the last digit
 
 
-def as_typed(field: Field) -> Field:
+def as_typed(field: gr.Number) -> gr.Number:
     """The field itself, whose handlers get what was typed.
 
     No subclass: Gradio writes a .pyi file into the folder of each.
