@@ -309,5 +309,6 @@ def test_the_table_counts_tokens_as_their_cards_do(page: Page, settings: Setting
         page.click("#generate")
         page.wait_for_selector("#compare-board .pg-figures dt")
         page.locator("#compare-board summary").first.click()
+        page.wait_for_selector("#compare-board tbody tr")
         numbers = page.locator('#compare-board [data-lane="0"] tbody td:first-child').all_inner_texts()
         assert numbers == [str(i + 1) for i in range(len(WORDS))]

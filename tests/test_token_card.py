@@ -212,5 +212,6 @@ def test_a_card_says_one_token_and_shares_with_two_decimals(
             assert card[card.index("Kept mass") + 1].strip() == mass
             page.keyboard.press("Escape")
         page.locator("#compare-board summary").first.click()
-        row = page.locator('#compare-board [data-lane="0"] tbody tr').nth(1).locator("td").all_inner_texts()
-        assert row[-2:] == ["0.0012", "9,458"]
+        rows = page.locator('#compare-board [data-lane="0"] tbody tr')
+        rows.nth(1).wait_for()
+        assert rows.nth(1).locator("td").all_inner_texts()[-2:] == ["0.0012", "9,458"]
