@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors import safe_open
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models import embedded
 from models.errors import ModelError
 from models.language_model import LanguageModel, end_ids_of
 from models.llama import blocks, kernels
 from models.llama.model import LlamaModel, rows_keep_their_bits, threads_keep_bits
 from models.llama.network import Network, rotary_of, unsupported
 from models.precision import OFFERED, measured
+from models.sources.configuration import config_of, generation_of
+from models.sources.source import EMBEDDED, Source, source_of
+from models.sources.weights import weights_of
 from models.threads import Threads, allowed, at_most
 from models.transformers_model import TransformersModel
 
-EMBEDDED = "embedded"
 GGUF_NAMES = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
@@ -43,19 +39,6 @@ GGUF_NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model's files are, and who it is. `gguf` gives the path of its GGUF file, where it has one; what is
-    made of it is kept in the folder `cache`."""
-
-    where: str
-    name: str
-    revision: str | None
-    options: Mapping[str, str] = field(default_factory=dict)
-    gguf: Callable[[], Path] | None = None
-    cache: Path = Path()
 
 
 def load_language_model(
@@ -80,35 +63,16 @@ def load_language_model(
     cache = cache or Path.home() / ".cache" / "adaptive-decoding-playground"
     torch.set_num_threads(threads or allowed())
     watched = Threads() if threads is None else None
-    source = _source(model, revision, cache)
+    source = source_of(model, revision, cache)
     if place.type != "cpu" or precision == "float32":
         chosen, reason = _for_transformers(place, precision)
         return _transformers(source, place, chosen, reason)
-    config = _config(source)
+    config = config_of(source)
     why_not = unsupported(config.get_text_config())
     chosen, reason = _for_cpu(source, config.get_text_config(), why_not, precision, cache)
     if chosen in kernels.PRECISIONS and not why_not:
         return _llama(source, config, chosen, reason, watched)
     return _transformers(source, place, chosen, reason)
-
-
-def _source(model: str, revision: str | None, cache: Path) -> Source:
-    if model == EMBEDDED:
-        where = str(embedded.folder(cache))
-        return Source(where, embedded.NAME, embedded.REVISION, gguf=lambda: embedded.gguf_file(cache), cache=cache)
-    path = Path(model).expanduser()
-    if path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise ModelError(f"There is no file {model}; name an existing .gguf file, a model folder or a Hub id.")
-        options = {"gguf_file": path.name}
-        return Source(str(path.parent), path.stem, _fingerprint(path), options, lambda: path, cache)
-    if path.is_dir():
-        return Source(str(path), path.resolve().name, _folder_revision(path))
-    if path.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
-        raise ModelError(
-            f"There is no model folder {model}; name a folder with config.json, a .gguf file or a Hub id such as org/name."
-        )
-    return Source(model, model, revision, {"revision": revision} if revision else {})
 
 
 def _for_cpu(source: Source, config: Any, why_not: str, asked: str, cache: Path) -> tuple[str, str]:
@@ -142,49 +106,29 @@ def _for_transformers(device: torch.device, asked: str) -> tuple[str, str]:
     return asked, "Chosen with --precision."
 
 
-def _config(source: Source) -> Any:
-    with _in_one_sentence(source):
-        return AutoConfig.from_pretrained(source.where, trust_remote_code=False, **source.options)
-
-
-@contextmanager
-def _in_one_sentence(source: Source) -> Iterator[None]:
-    """Whatever a loader of foreign files raises becomes one sentence."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(
-            f"The model {source.name!r} could not be loaded (tried {source.where} with transformers: {reason}); use the "
-            f"embedded model, a folder with config.json and safetensors, a .gguf file or a reachable Hub id."
-        ) from error
-
-
 def _transformers(source: Source, device: torch.device, precision: str, reason: str) -> TransformersModel:
-    with _in_one_sentence(source):
+    with source.in_one_sentence():
         options = {"trust_remote_code": False, **source.options}
         tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
         model = AutoModelForCausalLM.from_pretrained(source.where, dtype=getattr(torch, precision), **options)
-        loaded = TransformersModel(model, tokenizer, source.name, _revision(source, model.config), device)
+        loaded = TransformersModel(model, tokenizer, source.name, source.revision_with(model.config), device)
     loaded.precision_reason = reason
     return loaded
 
 
 def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threads | None) -> LlamaModel:
     """Made by one thread, since little of the making is shared among threads and a busy machine makes them wait."""
-    with _in_one_sentence(source), at_most(1):
+    with source.in_one_sentence(), at_most(1):
         options = {"trust_remote_code": False, **source.options}
         tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
         text = config.get_text_config()
         if chosen == "gguf":
             weights: dict[str, Tensor | blocks.Blocks] = _gguf_weights(source)
         else:
-            weights = _weights(source)
+            weights = weights_of(source)
         interleaved = chosen == "gguf" and text.model_type in ("llama", "mistral")
         network = Network(text, weights, chosen, rotary_of(text), interleaved)
-    with _in_one_sentence(source):
+    with source.in_one_sentence():
         loaded = LlamaModel(
             network,
             lambda: _transformers(source, torch.device("cpu"), "float32", "What needs the parts of a model."),
@@ -192,28 +136,13 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
             threads if threads is not None and threads_keep_bits(network, threads.most) else None,
             tokenizer=tokenizer,
             name=source.name,
-            revision=_revision(source, config),
+            revision=source.revision_with(config),
             precision=chosen,
             context_length=text.max_position_embeddings,
-            end_ids=end_ids_of(_generation(source, config), tokenizer),
+            end_ids=end_ids_of(generation_of(source, config), tokenizer),
         )
     loaded.precision_reason = reason
     return loaded
-
-
-def _weights(source: Source) -> dict[str, Any]:
-    """The model's tensors by name: straight from safetensors where they lie in a folder, else through transformers."""
-    files = sorted(Path(source.where).glob("*.safetensors")) if not source.options else []
-    if not files:
-        model = AutoModelForCausalLM.from_pretrained(
-            source.where, trust_remote_code=False, dtype=torch.float32, **source.options
-        )
-        return dict(model.state_dict())
-    weights: dict[str, Any] = {}
-    for file in files:
-        with safe_open(file, "pt") as tensors:
-            weights |= {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118
-    return weights
 
 
 def _gguf_weights(source: Source) -> dict[str, Any]:
@@ -229,18 +158,6 @@ def _gguf_weights(source: Source) -> dict[str, Any]:
     return named
 
 
-def _generation(source: Source, config: Any) -> GenerationConfig:
-    try:
-        options: dict[str, Any] = dict(source.options)
-        return GenerationConfig.from_pretrained(source.where, **options)
-    except OSError:
-        return GenerationConfig.from_model_config(config)
-
-
-def _revision(source: Source, config: Any) -> str:
-    return source.revision or str(getattr(config, "_commit_hash", None) or "main")
-
-
 def _device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -249,16 +166,3 @@ def _device(name: str) -> torch.device:
         usable = ", ".join(kind for kind, there in available.items() if there)
         raise ModelError(f"The device {name!r} is not available here; choose one of auto, {usable}.")
     return torch.device(name)
-
-
-def _folder_revision(path: Path) -> str:
-    return _fingerprint(*(sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))))
-
-
-def _fingerprint(*files: Path) -> str:
-    """The identity of weight files: sha256 over every byte, so that two fine-tunings of one model are told apart."""
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256-{digest.hexdigest()[:16]}"

@@ -40,7 +40,9 @@ def test_fifty_battles_send_only_id_run_seq_text_and_done_until_the_vote(
         assert len(messages) > 10
         for message in messages:
             assert set(message) == {"battle", "run", "seq", "text", "done"}
-        sent = json.dumps([{**message, "battle": "", "run": ""} for message in messages])  # random: any word may be in them
+        sent = json.dumps(
+            [{**message, "battle": "", "run": ""} for message in messages]
+        )  # random: any word may be in them
         assert not any(
             word in sent for word in ("adaptive", "fixed", "edt", "shuffled", "temperature", "entropy", "seed")
         )

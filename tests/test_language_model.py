@@ -12,6 +12,7 @@ from models import embedded, loading
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from models.loading import load_language_model
+from models.sources.source import folder_revision
 from models.transformers_model import STEP_ROWS
 from playground.config import Settings
 from tests.sentencepiece_like import speller
@@ -137,7 +138,7 @@ def test_a_folder_of_weights_is_named_after_every_byte(tmp_path: Path) -> None:
         if place is not None:
             content[place] = 1
         weights.write_bytes(content)
-        names.append(loading._folder_revision(tmp_path))
+        names.append(folder_revision(tmp_path))
     assert len(set(names)) == 4
     assert all(name.startswith("sha256-") for name in names)
 

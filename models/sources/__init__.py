@@ -1,0 +1,1 @@
+"""Where a model's files lie, who it is, and what its files hold: read before anything is computed with them."""

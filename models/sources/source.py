@@ -1,0 +1,79 @@
+"""Where a model's files lie and who it is: the embedded default, a folder, a GGUF file or a Hub id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from models import embedded
+from models.errors import ModelError
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's files are, and who it is. `gguf` gives the path of its GGUF file, where it has one; what is
+    made of it is kept in the folder `cache`."""
+
+    where: str
+    name: str
+    revision: str | None
+    options: Mapping[str, str] = field(default_factory=dict)
+    gguf: Callable[[], Path] | None = None
+    cache: Path = Path()
+
+    def revision_with(self, config: Any) -> str:
+        """Its revision, or the commit that a configuration from the Hub was read at."""
+        return self.revision or str(getattr(config, "_commit_hash", None) or "main")
+
+    @contextmanager
+    def in_one_sentence(self) -> Iterator[None]:
+        """Whatever a loader of foreign files raises becomes one sentence."""
+        try:
+            yield
+        except ModelError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise ModelError(
+                f"The model {self.name!r} could not be loaded (tried {self.where} with transformers: {reason}); use the "
+                f"embedded model, a folder with config.json and safetensors, a .gguf file or a reachable Hub id."
+            ) from error
+
+
+def source_of(model: str, revision: str | None, cache: Path) -> Source:
+    """The source that `model` names. Raises ModelError where there is none."""
+    if model == EMBEDDED:
+        where = str(embedded.folder(cache))
+        return Source(where, embedded.NAME, embedded.REVISION, gguf=lambda: embedded.gguf_file(cache), cache=cache)
+    path = Path(model).expanduser()
+    if path.suffix.lower() == ".gguf":
+        if not path.is_file():
+            raise ModelError(f"There is no file {model}; name an existing .gguf file, a model folder or a Hub id.")
+        options = {"gguf_file": path.name}
+        return Source(str(path.parent), path.stem, fingerprint(path), options, lambda: path, cache)
+    if path.is_dir():
+        return Source(str(path), path.resolve().name, folder_revision(path))
+    if path.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
+        raise ModelError(
+            f"There is no model folder {model}; name a folder with config.json, a .gguf file or a Hub id such as org/name."
+        )
+    return Source(model, model, revision, {"revision": revision} if revision else {})
+
+
+def folder_revision(path: Path) -> str:
+    return fingerprint(*(sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))))
+
+
+def fingerprint(*files: Path) -> str:
+    """The identity of weight files: sha256 over every byte, so that two fine-tunings of one model are told apart."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256-{digest.hexdigest()[:16]}"
