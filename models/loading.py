@@ -141,7 +141,7 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
             context_length=text.max_position_embeddings,
             end_ids=end_ids_of(generation_of(source, config), tokenizer),
         )
-    loaded.precision_reason = reason
+    loaded.precision_reason = f"{reason}{network.exceptions()}"
     return loaded
 
 

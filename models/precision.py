@@ -12,7 +12,6 @@ each layer.
 
 from __future__ import annotations
 
-import functools
 import math
 import sys
 import time
@@ -100,10 +99,5 @@ def _layer(sides: Sequence[int], precision: str) -> list[tuple[Kernel, int]]:
     hidden, feed = sides
     maps = []
     for outputs, inputs in ((2 * hidden, hidden), (hidden, hidden), (2 * feed, hidden), (hidden, feed)):
-        weight = anything(outputs, inputs, precision)
-        if precision == "float32":
-            linear: Kernel = functools.partial(torch.nn.functional.linear, weight=weight)  # type: ignore[arg-type]
-        else:
-            linear = kernel(weight, precision)
-        maps.append((linear, inputs))
+        maps.append((kernel(anything(outputs, inputs, precision), precision), inputs))
     return maps

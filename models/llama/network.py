@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from models.llama.blocks import Blocks, joined
-from models.llama.kernels import Kernel, Weight, activations, kernel
+from models.llama.kernels import Kernel, Weight, activations, fitting, kernel
 from models.llama.keyvalues import KeyValues
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -86,7 +86,8 @@ class Layer:
 class Network:
     """Embedding, layers, last norm and unembedding of a model, from its tensors by their transformers names.
 
-    `interleaved` says that query and key rows are in ggml's order already.
+    `interleaved` says that query and key rows are in ggml's order already; `otherwise` counts the maps that run in
+    float32, since their numbers do not fit the precision.
     """
 
     def __init__(
@@ -97,11 +98,12 @@ class Network:
         self.size = int(getattr(config, "head_dim", None) or self.hidden_size // self.heads)
         self.feed = int(config.intermediate_size)
         self._precision, self._interleaved, self._activations = precision, interleaved, activations(precision)
+        self.otherwise = 0
         self.rotary, self.parameters = rotary, sum(_count(weight) for weight in weights.values())
         embedding = weights["model.embed_tokens.weight"]
         self.embed = _embedding(embedding, precision)
         head = embedding if config.tie_word_embeddings else weights["lm_head.weight"]
-        self.unembed = kernel(head, precision)
+        self.unembed = self._kernel(head)
         self.vocab_size = (head.levels if isinstance(head, Blocks) else head).shape[0]
         last = self._norm(weights, "model.norm.weight")
         self.norm: Callable[[Tensor], Tensor] = lambda x: last(x, torch.empty_like(x))
@@ -126,7 +128,11 @@ class Network:
         )
 
     def _kernel(self, *weights: Weight) -> Kernel:
-        return kernel(joined(weights), self._precision)
+        """One map of these weights under one another, in the precision, or in float32 where one of them does not fit it."""
+        fits = all(fitting(weight, self._precision) for weight in weights)
+        self.otherwise += not fits
+        weight = weights[0] if len(weights) == 1 else joined(weights)
+        return kernel(weight, self._precision if fits else "float32")
 
     def _turned(self, weight: Weight) -> Weight:
         """Rows of a query or key weight, or bias, in the order of this module."""
@@ -153,6 +159,12 @@ class Network:
         assert isinstance(q, Tensor)
         assert isinstance(k, Tensor)
         return Norm(torch.cat([q.expand(self.heads, -1), k.expand(self.key_heads, -1)]), self.epsilon)
+
+    def exceptions(self) -> str:
+        """A sentence about maps that run in another precision than was asked for; empty where all do."""
+        if not self.otherwise:
+            return ""
+        return f" Of its linear maps, {self.otherwise} run in float32, since float16 cannot hold their weights."
 
     def empty(self, capacity: int) -> KeyValues:
         """A cache of one row."""
@@ -283,5 +295,6 @@ def _embedding(weight: Weight, precision: str) -> Callable[[Tensor], Tensor]:
     """Token ids [M] → [M, H] float32, from the table as the precision keeps it."""
     if isinstance(weight, Blocks):
         return lambda ids: weight.rows(ids).dense()
-    table = weight.to(torch.bfloat16 if precision == "bfloat16" else torch.float16)
+    halves = torch.float16 if fitting(weight, "float16") else torch.float32
+    table = weight.to(torch.bfloat16 if precision == "bfloat16" else halves)
     return lambda ids: table[ids].float()
