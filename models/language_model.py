@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from models import chat
+from models.chat.encoder import Encoder
 from models.errors import ModelError
 
 
@@ -51,12 +51,13 @@ class LanguageModel:
         self.context_length, self.end_ids = context_length, end_ids
         self.token_text = functools.lru_cache(maxsize=65536)(self._text_inside)
         self.control_tokens = _control_tokens(tokenizer)
+        self._chat = Encoder(tokenizer)
 
     def encode_chat(self, prompt: str, system: str | None = None, prefill: str = "") -> list[int]:
-        """Token ids of the request; see models.chat. Raises ModelError when it leaves no room for a reply."""
+        """Token ids of the request; see models.chat.encoder. Raises ModelError when it leaves no room for a reply."""
         limit = self.context_length - 1
         length = len(prompt) + len(system or "") + len(prefill)
-        ids = chat.encode_chat(self.tokenizer, prompt, system, prefill) if length <= 32 * self.context_length else None
+        ids = self._chat.encode_chat(prompt, system, prefill) if length <= 32 * self.context_length else None
         if ids is None or len(ids) > limit:
             size = f"{len(ids)} tokens" if ids is not None else f"{length} characters"
             raise ModelError(
@@ -66,7 +67,7 @@ class LanguageModel:
 
     def encode_text(self, text: str) -> list[int]:
         """`text` as ordinary tokens, with no template around it."""
-        return chat.encode_text(self.tokenizer, text)
+        return self._chat.encode_text(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, control tokens left out."""
@@ -144,10 +145,3 @@ def _control_tokens(tokenizer: Any) -> dict[int, str]:
     """The tokens that stand for no text, as the tokenizer spells them."""
     added = getattr(tokenizer, "added_tokens_decoder", {})
     return {token: str(entry.content) for token, entry in added.items() if entry.special}
-
-
-def end_ids_of(generation_config: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens that end a reply."""
-    configured = generation_config.eos_token_id
-    ids = configured if isinstance(configured, list) else [configured]
-    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)

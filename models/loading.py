@@ -11,8 +11,9 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from models.chat.ends import end_ids_of
 from models.errors import ModelError
-from models.language_model import LanguageModel, end_ids_of
+from models.language_model import LanguageModel
 from models.llama import blocks, kernels
 from models.llama.model import LlamaModel, rows_keep_their_bits, threads_keep_bits
 from models.llama.network import Network, rotary_of, unsupported

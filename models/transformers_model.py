@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from models.chat.ends import end_ids_of
 from models.errors import ModelError
-from models.language_model import LanguageModel, Output, end_ids_of
+from models.language_model import LanguageModel, Output
 
 STEP_ROWS = 8  # rows of every decode step of up to STEP_ROWS // 2 lanes: see rows_for
 

@@ -107,6 +107,17 @@ def test_equals_transformers_greedy_generate_on_twenty_prompts(embedded_model: L
         assert theirs[0, ids.shape[1] :].tolist() == list(trace.token_ids)
 
 
+@pytest.mark.parametrize("prefill", ["The capital is", "The capital is ", "The capital is  ", "", " "])
+def test_the_blank_at_the_end_of_a_beginning_is_in_the_reply_and_only_there(
+    embedded_model: LanguageModel, prefill: str
+) -> None:
+    request = Request("What is the capital of France?", None, prefill, max_tokens=4)
+    (trace,) = run(embedded_model, ["fixed:temperature=0"], request)
+    whole = embedded_model.decode([*trace.prompt_ids, *trace.token_ids])
+    assert whole.endswith("assistant\n" + request.begun + trace.text)
+    assert (request.begun, trace.text[:1]) == (("The capital is", " ") if prefill.strip() else ("", "T"))
+
+
 def test_replicas_differ_and_shared_noise_makes_them_equal(tiny: TinyLM) -> None:
     a, b = run(tiny, ["fixed", "fixed"])
     assert (a.replica, b.replica) == (0, 1)

@@ -16,6 +16,7 @@ from playground.decoding.trace import Event, Finished, LaneStep, Request, Starte
 from playground.errors import PlaygroundError
 from playground.parts import Parts, load_parts
 from playground.records import Battle
+from playground.ui.decode import grow
 from playground.ui.growing import Growing
 from playground.ui.heading import Heading
 from playground.ui.runs import Run
@@ -41,6 +42,17 @@ def test_the_end_token_is_not_drawn_but_an_empty_piece_inside_a_character_is() -
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory, embedded_model: LanguageModel) -> Parts:
     return load_parts(Settings(data_folder=tmp_path_factory.mktemp("data"), precision="gguf"))
+
+
+def test_a_lane_shows_the_beginning_that_was_read_and_the_blank_once(parts: Parts) -> None:
+    asked = Request("What is the capital of France?", None, "The capital is ", max_tokens=2)
+    run = Run(asked, 1)
+    for _ in grow(parts, run, ["fixed:temperature=0.0"]):
+        pass
+    shown = run.heads[0].prefill + "".join(step.text for step in run.steps(0))
+    assert shown.startswith("The capital is ")
+    assert not shown.startswith("The capital is  ")
+    assert run.request.prefill == "The capital is "
 
 
 def run_of(request: Request, rows: Sequence[Row], events: Sequence[Event], upto: int) -> Run:

@@ -66,7 +66,7 @@ class Session:
     def __post_init__(self) -> None:
         asked = checked_request(self.request)
         turn = with_source(asked.prompt, asked.source)
-        self.prompt_ids = self.model.encode_chat(turn, asked.system, asked.prefill)
+        self.prompt_ids = self.model.encode_chat(turn, asked.system, asked.begun)
         self.source_ids = None if asked.source is None else tuple(self.model.encode_text(asked.source))
 
     @property
@@ -76,7 +76,7 @@ class Session:
 
     def free_ids(self) -> list[int]:
         """The request's tokens as if there were no source document."""
-        return self.model.encode_chat(self.request.prompt, self.request.system, self.request.prefill)
+        return self.model.encode_chat(self.request.prompt, self.request.system, self.request.begun)
 
     def read(self) -> Decoding[tuple[ModelOutput, Any]]:
         """Reads the prompt, once however often it is called (not by two decoders at the same time)."""
@@ -93,9 +93,7 @@ class Session:
 
     def pieces(self) -> TextPieces:
         """The incremental decoder of one reply."""
-        prefill = self.request.prefill
-        context = self.model.encode_text(prefill) if prefill else []
-        return TextPieces(self.model.decode, context)
+        return TextPieces(self.model.decode, self.prompt_ids if self.request.begun else ())
 
     def lane(self, index: int, row: Row) -> Lane:
         header = Trace(

@@ -50,6 +50,11 @@ class Request:
     noise: Noise = "own"
     source: str | None = None
 
+    @property
+    def begun(self) -> str:
+        """What the model reads of `prefill`: blanks at its end belong to the token of the next word, which the reply has."""
+        return self.prefill.rstrip(" ")
+
 
 @dataclass(frozen=True, slots=True)
 class Alternative:

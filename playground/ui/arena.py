@@ -117,7 +117,7 @@ class Arena:
         run = Run(request, 2)
         run.start(
             traces,
-            [head(self.parts, t.policy, request.prefill, name) for t, name in zip(traces, ("A", "B"), strict=True)],
+            [head(self.parts, t.policy, request.begun, name) for t, name in zip(traces, ("A", "B"), strict=True)],
             token_names(self.parts),
         )
         run.finish(traces)

@@ -48,7 +48,7 @@ def grow(parts: Parts, run: Run, specs: Sequence[str]) -> Iterator[None]:
         with closing(parts.stream(run.request, specs)) as events:  # type: ignore[type-var]
             for event in events:
                 if isinstance(event, Started):
-                    heads = [head(parts, spec, run.request.prefill) for spec in specs]
+                    heads = [head(parts, spec, run.request.begun) for spec in specs]
                     run.start(event.traces, heads, token_names(parts))
                 elif isinstance(event, Finished):
                     run.finish(event.traces)

@@ -70,11 +70,21 @@ def passages(model: LanguageModel, texts: Sequence[Text], cache: Path, tokens: i
             prompt_ids = model.encode_chat(text.prompt)
         except ModelError:
             continue
-        reply_ids = [*model.encode_text(text.reply), end][:LONGEST]
+        reply_ids = [*_reply_ids(model, text, prompt_ids), end][:LONGEST]
         room = model.context_length - len(prompt_ids)
         reply_ids = reply_ids[:room]
         read_tokens += len(reply_ids)
         yield Passage(text, prompt_ids, reply_ids, cached_states(model, prompt_ids, reply_ids, cache))
+
+
+def _reply_ids(model: LanguageModel, text: Text, prompt_ids: list[int]) -> list[int]:
+    """The reply as it reads behind its prompt, where that leaves the prompt's tokens as they are."""
+    try:
+        whole = model.encode_chat(text.prompt, None, text.reply)
+    except ModelError:  # the two are longer than the model reads
+        whole = []
+    behind = whole[: len(prompt_ids)] == prompt_ids
+    return whole[len(prompt_ids) :] if behind else model.encode_text(text.reply)
 
 
 def _held_out(cluster: str) -> bool:
