@@ -1,0 +1,111 @@
+"""What a model's reference implementation gives: transformers for a folder, llama.cpp for a GGUF file.
+
+Both are asked about the product's own tokens: how far each lies behind the reference's first choice after the same
+tokens. So two near ties in a row do not count as a difference, and a token that the reference would not choose does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.damage.attempt import COUNT, PROMPT, Given
+
+BEHIND_ALL = 99.0  # a token that is not among those that llama.cpp names
+NAMED = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """`refused` says why the reference gives nothing, `behind` how far (nats) the given tokens are behind its own choice at
+    worst, `prompt` the ids it makes of the prompt (none where it was not asked)."""
+
+    refused: str = ""
+    behind: float = 0.0
+    prompt: tuple[int, ...] = ()
+
+
+def transformers_answer(path: str, given: Given) -> Answer:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            path, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+        )
+        wanting = [*info["missing_keys"], *info["mismatched_keys"], *info["error_msgs"]]
+        if wanting:
+            return Answer(refused=f"not in the files: {wanting[0]}")
+        prompt = _prompt(tokenizer)
+        with torch.inference_mode():
+            logits = model.eval()(torch.tensor([[*given.prompt, *given.tokens[:-1]]])).logits[0, -COUNT:].double()
+    except Exception as error:
+        return Answer(refused=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    if not torch.isfinite(logits).all():
+        return Answer(refused="logits that are no numbers")
+    chosen = logits.gather(1, torch.tensor(given.tokens)[:, None])[:, 0]
+    return Answer("", float((logits.amax(1) - chosen).max()), tuple(prompt))
+
+
+def _prompt(tokenizer: Any) -> list[int]:
+    if not tokenizer.chat_template:
+        ids: list[int] = tokenizer(PROMPT)["input_ids"]
+        return ids
+    messages = [{"role": "user", "content": PROMPT}]
+    made = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
+    return list(made["input_ids"]) if hasattr(made, "keys") else list(made)
+
+
+def llama_cpp_answer(path: str, given: Given) -> Answer:
+    """Token by token after the product's own, since llama.cpp names the likeliest of the next token only."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = path
+    params.n_parallel, params.n_ctx, params.verbosity, params.warmup = 1, 256, -1, False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    try:
+        server = xllamacpp.Server(params)
+        behind = 0.0
+        for place, token in enumerate(given.tokens):
+            asked = {"prompt": [*given.prompt, *given.tokens[:place]], "n_predict": 1, "temperature": 0.0}
+            behind = max(behind, _behind(_asked(server, "/completion", {**asked, "n_probs": NAMED}), token))
+        messages = [{"role": "user", "content": PROMPT}]
+        text = _asked(server, "/apply-template", {"messages": messages})["prompt"]
+        ids = _asked(server, "/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+    except Exception as error:
+        return Answer(refused=f"llama.cpp: {' '.join(str(error).split())[:200]}")
+    return Answer("", behind, tuple(ids))
+
+
+def _asked(server: Any, where: str, what: dict[str, Any]) -> Any:
+    request = urllib.request.Request(server.listening_address + where, json.dumps(what).encode())
+    request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request) as reply:
+            return json.loads(reply.read())
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(error.read().decode(errors="replace")) from None
+
+
+def _behind(reply: Any, token: int) -> float:
+    """0 where the server tells no likelihoods, as after a token that is no whole character: the other tokens count then."""
+    if "completion_probabilities" not in reply:
+        return 0.0
+    top = reply["completion_probabilities"][0]["top_logprobs"]
+    found = {one["id"]: one["logprob"] for one in top}
+    if not all(map(math.isfinite, found.values())):
+        raise ValueError("logits that are no numbers")
+    return max(found.values()) - found[token] if token in found else BEHIND_ALL
+
+
+def answer(path: str, given: Given) -> Answer:
+    """The reference's, by what kind of model it is."""
+    return llama_cpp_answer(path, given) if Path(path).suffix.lower() == ".gguf" else transformers_answer(path, given)
