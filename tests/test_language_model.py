@@ -95,10 +95,12 @@ def test_what_is_not_there_is_refused_with_what_would_work(tmp_path: Path) -> No
 
 
 def test_what_is_no_model_is_refused_with_what_was_tried(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "nonsense"}))
     assert "could not be loaded" in refusal(str(tmp_path))
+    assert "no model type nonsense" in refusal(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
-    assert "could not be loaded" in refusal(str(tmp_path))
+    assert "must hold one JSON object" in refusal(str(tmp_path))
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
     assert "could not be loaded" in refusal(str(tmp_path / "broken.gguf"))
 
@@ -107,7 +109,7 @@ def test_an_unreachable_hub_id_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     sentence = refusal("nobody/no-such-model-anywhere")
     assert "'nobody/no-such-model-anywhere' could not be loaded" in sentence
-    assert "use the embedded model" in sentence
+    assert "use a folder with config.json and safetensors, a .gguf file or a reachable Hub id" in sentence
 
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="the device is there")

@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spent = time.perf_counter() - began
     print(f"\n{len(found)} variants, seed {flags.seed}, {spent:.0f} s: {dict(counts)}")
     if flags.json:
-        flags.json.write_text("".join(json.dumps(record(one), ensure_ascii=False) + "\n" for one in found), encoding="utf-8")
+        flags.json.write_text(
+            "".join(json.dumps(record(one), ensure_ascii=False) + "\n" for one in found), encoding="utf-8"
+        )
     return 1 if faults else 0
 
 
@@ -64,7 +66,14 @@ def shown(found: Found) -> str:
 
 def record(found: Found) -> dict[str, object]:
     told = {way: [one.what, one.said] for way, one in found.verdicts.items()}
-    return {"number": found.variant.number, "base": found.variant.base, "kind": found.variant.kind.name, "recipe": found.recipe, "verdicts": told}
+    return {
+        "number": found.variant.number,
+        "base": found.variant.base,
+        "kind": found.variant.kind.name,
+        "recipe": found.recipe,
+        "seconds": round(found.seconds, 2),
+        "verdicts": told,
+    }
 
 
 def table(found: Sequence[Found]) -> str:
@@ -78,10 +87,14 @@ def table(found: Sequence[Found]) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.damage", description="Damaged models and what they give.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.damage", description="Damaged models and what they give."
+    )
     parser.add_argument("--count", type=int, default=COUNT, help=f"how many variants (default {COUNT})")
     parser.add_argument("--quick", action="store_true", help="one variant of every kind")
-    parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="these variants, with all that came of them")
+    parser.add_argument(
+        "--only", type=int, nargs="+", metavar="NUMBER", help="these variants, with all that came of them"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="variants tried at once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write one JSON line a variant")

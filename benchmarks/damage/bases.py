@@ -59,7 +59,12 @@ def make(where: Path) -> None:
     made: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any], Any]] = {
         "llama": (LlamaForCausalLM, LlamaConfig, {}, words.pieces()),
         "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"head_dim": 16, "tie_word_embeddings": True}, words.byte_level()),
-        "gemma2": (Gemma2ForCausalLM, Gemma2Config, {"head_dim": 16, "sliding_window": 32, "tie_word_embeddings": False}, words.byte_level()),
+        "gemma2": (
+            Gemma2ForCausalLM,
+            Gemma2Config,
+            {"head_dim": 16, "sliding_window": 32, "tie_word_embeddings": False},
+            words.byte_level(),
+        ),
         "gpt_neox": (GPTNeoXForCausalLM, GPTNeoXConfig, {"rotary_pct": 0.5}, _untemplated()),
     }
     for name, (model, config, more, tokenizer) in made.items():

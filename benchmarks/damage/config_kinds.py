@@ -8,9 +8,28 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from benchmarks.damage.kind import ALL, EITHER, REFUSED, RIGHT, Kind
+from benchmarks.damage.kind import ALL, EITHER, REFUSED, Kind
 
-NONSENSE: Final = ("abc", "64", None, -1, 0, 1, 10**9, 10**30, 2.5, [], [4], {}, True, False, float("nan"), 1e-300, "", -2.0)
+NONSENSE: Final = (
+    "abc",
+    "64",
+    None,
+    -1,
+    0,
+    1,
+    10**9,
+    10**30,
+    2.5,
+    [],
+    [4],
+    {},
+    True,
+    False,
+    float("nan"),
+    1e-300,
+    "",
+    -2.0,
+)
 SIZES: Final = (
     "hidden_size",
     "intermediate_size",
@@ -56,7 +75,25 @@ OTHERS: Final = (
     "text_config",
     "chunk_size_feed_forward",
 )
-MODEL_TYPES: Final = ("bert", "t5", "gpt2", "whisper", "clip", "mamba", "mistral", "qwen2", "nobody", None, "", 3, ["llama"], "gemma", "phi3", "llava", "bart")
+MODEL_TYPES: Final = (
+    "bert",
+    "t5",
+    "gpt2",
+    "whisper",
+    "clip",
+    "mamba",
+    "mistral",
+    "qwen2",
+    "nobody",
+    None,
+    "",
+    3,
+    ["llama"],
+    "gemma",
+    "phi3",
+    "llava",
+    "bart",
+)
 TEXTS: Final = (
     b"",
     b"{",
@@ -78,7 +115,13 @@ ROPES: Final = (
     {"type": "linear", "factor": 4.0},
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
     {"rope_type": "dynamic", "factor": 2.0},
-    {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64},
+    {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
     {"rope_type": "llama3"},
     {"rope_type": "nobody"},
     {"rope_type": None},
@@ -86,7 +129,12 @@ ROPES: Final = (
     {"rope_type": "linear", "factor": 0},
     {"rope_type": "yarn", "factor": -1},
     {"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]},
-    {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [2.0] * 8, "original_max_position_embeddings": 16},
+    {
+        "rope_type": "longrope",
+        "short_factor": [1.0] * 8,
+        "long_factor": [2.0] * 8,
+        "original_max_position_embeddings": 16,
+    },
     {"rope_type": "default", "rope_theta": 0},
     {"rope_type": "default", "rope_theta": -5.0},
     {"rope_type": "default", "rope_theta": 5e5},
@@ -186,7 +234,9 @@ def other_numbers(config: dict[str, Any], rng: Random) -> str:
 def rope(config: dict[str, Any], rng: Random) -> str:
     name = rng.choice(["rope_parameters", "rope_parameters", "rope_scaling"])
     value = rng.choice(ROPES)
-    config[name] = {"rope_theta": 10000.0, **value} if isinstance(value, dict) and "full_attention" not in value else value
+    config[name] = (
+        {"rope_theta": 10000.0, **value} if isinstance(value, dict) and "full_attention" not in value else value
+    )
     return f"{name} = {config[name]!r}"
 
 
@@ -199,7 +249,17 @@ def quantised(config: dict[str, Any], rng: Random) -> str:
 def model_type(config: dict[str, Any], rng: Random) -> str:
     config["model_type"] = rng.choice(MODEL_TYPES)
     if rng.random() < 0.5:
-        config["architectures"] = rng.choice([["BertForMaskedLM"], ["NobodyForCausalLM"], [], None, ["LlamaForSequenceClassification"], "LlamaForCausalLM", [3]])
+        config["architectures"] = rng.choice(
+            [
+                ["BertForMaskedLM"],
+                ["NobodyForCausalLM"],
+                [],
+                None,
+                ["LlamaForSequenceClassification"],
+                "LlamaForCausalLM",
+                [3],
+            ]
+        )
     return f"model_type = {config['model_type']!r}, architectures = {config.get('architectures')!r}"
 
 
@@ -266,4 +326,3 @@ KINDS = (
     Kind("config: keys twice", twice, EITHER, ALL),
     Kind("config: removed", gone, REFUSED),
 )
-assert RIGHT

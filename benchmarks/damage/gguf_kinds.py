@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.damage import words_kinds
 from benchmarks.damage.bases import FILES, gguf_file
@@ -14,7 +14,14 @@ from benchmarks.damage.gguf_file import ARRAY, BOOL, F32, I32, STRING, U32, U64,
 from benchmarks.damage.kind import EITHER, REFUSED, RIGHT, Kind
 
 NUMBERS: Final = (0, 1, 3, 7, 2**31, 2**32 - 1, 10**6)
-SPECIAL: Final = ("bos_token_id", "eos_token_id", "unknown_token_id", "padding_token_id", "eot_token_id", "eom_token_id")
+SPECIAL: Final = (
+    "bos_token_id",
+    "eos_token_id",
+    "unknown_token_id",
+    "padding_token_id",
+    "eot_token_id",
+    "eom_token_id",
+)
 
 
 def _raw(change: Callable[[bytearray, Random], str]) -> Callable[[Path, Random], str]:
@@ -58,7 +65,20 @@ def flipped_data(raw: bytearray, rng: Random) -> str:
 
 
 def opening(raw: bytearray, rng: Random) -> str:
-    begin = rng.choice([b"GGML", b"lmgg", b"tjgg", b"GGUF\x01\0\0\0", b"GGUF\x63\0\0\0", b"GGUF\0\0\0\x03", b"\0" * 8, b"PK\x03\x04", b"<!DOC", b"GGUF\0\0\0\0"])
+    begin = rng.choice(
+        [
+            b"GGML",
+            b"lmgg",
+            b"tjgg",
+            b"GGUF\x01\0\0\0",
+            b"GGUF\x63\0\0\0",
+            b"GGUF\0\0\0\x03",
+            b"\0" * 8,
+            b"PK\x03\x04",
+            b"<!DOC",
+            b"GGUF\0\0\0\0",
+        ]
+    )
     raw[: len(begin)] = begin
     return f"begins with {begin!r}"
 
@@ -96,7 +116,19 @@ def entry_kind(file: GgufFile, rng: Random) -> str:
         entry.kind = rng.choice([U64, I32, 2, 11, 12, F32])
         entry.value = float(value) if entry.kind in (F32, 12) else int(value) % 60000
         return f"{entry.key} as type {entry.kind}"
-    entry.kind, entry.value = rng.choice([(STRING, "x"), (ARRAY, (U32, [1, 2])), (ARRAY, (STRING, [])), (BOOL, True), (99, 0), (F32, 1.5), (U32, 7), (ARRAY, (ARRAY, [(U32, [1])])), (ARRAY, (77, []))])
+    entry.kind, entry.value = rng.choice(
+        [
+            (STRING, "x"),
+            (ARRAY, (U32, [1, 2])),
+            (ARRAY, (STRING, [])),
+            (BOOL, True),
+            (99, 0),
+            (F32, 1.5),
+            (U32, 7),
+            (ARRAY, (ARRAY, [(U32, [1])])),
+            (ARRAY, (77, [])),
+        ]
+    )
     return f"{entry.key} = {entry.value!r} of type {entry.kind}"
 
 
@@ -128,12 +160,31 @@ def text_bytes(file: GgufFile, rng: Random) -> str:
 
 def architecture(file: GgufFile, rng: Random) -> str:
     """Under another name, with or without the keys of that name."""
-    name = rng.choice(["bert", "nobody", "gpt2", "qwen2", "llama", "qwen3", "phi3", "gemma2", "mamba", "clip", "t5", "mistral", "", "llama4"])
+    name = rng.choice(
+        [
+            "bert",
+            "nobody",
+            "gpt2",
+            "qwen2",
+            "llama",
+            "qwen3",
+            "phi3",
+            "gemma2",
+            "mamba",
+            "clip",
+            "t5",
+            "mistral",
+            "",
+            "llama4",
+        ]
+    )
     old = file.entry("general.architecture").value
     file.entry("general.architecture").value = name
     if rng.random() < 0.7:
         for entry in file.entries:
-            entry.key = str(entry.key).replace(f"{old}.", f"{name}.", 1) if str(entry.key).startswith(f"{old}.") else entry.key
+            entry.key = (
+                str(entry.key).replace(f"{old}.", f"{name}.", 1) if str(entry.key).startswith(f"{old}.") else entry.key
+            )
     return f"{old} is called {name!r}"
 
 
@@ -151,14 +202,31 @@ def tensor_renamed(file: GgufFile, rng: Random) -> str:
     tensor = _one(file, rng)
     name = str(tensor.name)
     other = rng.choice(file.tensors).name
-    tensor.name = rng.choice([name + "x", name.upper(), b"\xff" + name.encode(), "n" * 80, "", other, name.replace("blk.1", "blk.7")])
+    tensor.name = rng.choice(
+        [name + "x", name.upper(), b"\xff" + name.encode(), "n" * 80, "", other, name.replace("blk.1", "blk.7")]
+    )
     return f"{name} is called {tensor.name[:40]!r}"
 
 
 def tensor_shape(file: GgufFile, rng: Random) -> str:
     tensor = _one(file, rng)
     shape = tensor.shape
-    tensor.shape = rng.choice([shape[::-1], [*shape, 1], [*shape, 2], [shape[0], 0], [0], [2**62, 4], [-1, 1], [1] * 9, [], [shape[0] // 2, *shape[1:]], [shape[0], 2**40], [*shape[:-1], shape[-1] - 1]])
+    tensor.shape = rng.choice(
+        [
+            shape[::-1],
+            [*shape, 1],
+            [*shape, 2],
+            [shape[0], 0],
+            [0],
+            [2**62, 4],
+            [-1, 1],
+            [1] * 9,
+            [],
+            [shape[0] // 2, *shape[1:]],
+            [shape[0], 2**40],
+            [*shape[:-1], shape[-1] - 1],
+        ]
+    )
     return f"{tensor.name!r} declared {tensor.shape}"
 
 
@@ -196,7 +264,21 @@ def zeros(file: GgufFile, rng: Random) -> str:
 
 
 def extra(file: GgufFile, rng: Random) -> str:
-    name, count = rng.choice([("extra", 4), ("rope_freqs.weight", 8), ("blk.2.attn_norm.weight", 64), ("blk.0.attn_q.bias", 64), ("blk.0.attn_q_norm.weight", 16), ("blk.0.attn_output.bias", 64), ("output.bias", 420), ("blk.0.ffn_gate_inp.weight", 64), ("blk.0.post_attention_norm.weight", 64), ("rope_factors_long.weight", 8), ("blk.0.attn_q.scale", 1)])
+    name, count = rng.choice(
+        [
+            ("extra", 4),
+            ("rope_freqs.weight", 8),
+            ("blk.2.attn_norm.weight", 64),
+            ("blk.0.attn_q.bias", 64),
+            ("blk.0.attn_q_norm.weight", 16),
+            ("blk.0.attn_output.bias", 64),
+            ("output.bias", 420),
+            ("blk.0.ffn_gate_inp.weight", 64),
+            ("blk.0.post_attention_norm.weight", 64),
+            ("rope_factors_long.weight", 8),
+            ("blk.0.attn_q.scale", 1),
+        ]
+    )
     file.tensors.append(Tensor(name, [count], 0, struct.pack(f"<{count}f", *[4.0] * count)))
     return f"{name} beside the others"
 
@@ -220,7 +302,11 @@ def rope(file: GgufFile, rng: Random) -> str:
     for key, kind, value in rng.choice(
         [
             [("rope.scaling.type", STRING, "linear"), ("rope.scaling.factor", F32, 4.0)],
-            [("rope.scaling.type", STRING, "yarn"), ("rope.scaling.factor", F32, 4.0), ("rope.scaling.original_context_length", U32, 64)],
+            [
+                ("rope.scaling.type", STRING, "yarn"),
+                ("rope.scaling.factor", F32, 4.0),
+                ("rope.scaling.original_context_length", U32, 64),
+            ],
             [("rope.scaling.type", STRING, "none")],
             [("rope.scaling.type", STRING, "longrope")],
             [("rope.scaling.type", STRING, "nobody"), ("rope.scaling.factor", F32, 4.0)],
@@ -277,13 +363,22 @@ def piece_lists(file: GgufFile, rng: Random) -> str:
     kind, items = entry.value
     how = rng.choice(["short", "none", "odd", "type"])
     odd = {STRING: "a b c", F32: float("nan"), I32: 77}[kind]
-    entry.value = {"short": (kind, items[:10]), "none": (kind, []), "odd": (kind, [odd, *items[1:]]), "type": (U32, [1] * len(items))}[how]
+    entry.value = {
+        "short": (kind, items[:10]),
+        "none": (kind, []),
+        "odd": (kind, [odd, *items[1:]]),
+        "type": (U32, [1] * len(items)),
+    }[how]
     return f"{entry.key}: {how}"
 
 
 def tokenizer_model(file: GgufFile, rng: Random) -> str:
     name = rng.choice(["model", "pre"])
-    value = rng.choice(["llama", "gpt2", "bert", "t5", "rwkv", "none", "no_vocab", "nobody", ""] if name == "model" else ["llama-bpe", "qwen2", "default", "nobody", "smollm", "gpt-4o", ""])
+    value = rng.choice(
+        ["llama", "gpt2", "bert", "t5", "rwkv", "none", "no_vocab", "nobody", ""]
+        if name == "model"
+        else ["llama-bpe", "qwen2", "default", "nobody", "smollm", "gpt-4o", ""]
+    )
     file.add(f"tokenizer.ggml.{name}", STRING, value)
     return f"tokenizer.ggml.{name} = {value!r}"
 
@@ -295,7 +390,10 @@ def template(file: GgufFile, rng: Random) -> str:
 
 
 def flags(file: GgufFile, rng: Random) -> str:
-    name, value = rng.choice(["add_bos_token", "add_eos_token", "add_space_prefix", "remove_extra_whitespaces"]), rng.random() < 0.5
+    name, value = (
+        rng.choice(["add_bos_token", "add_eos_token", "add_space_prefix", "remove_extra_whitespaces"]),
+        rng.random() < 0.5,
+    )
     file.add(f"tokenizer.ggml.{name}", BOOL, value)
     return f"{name} = {value}"
 

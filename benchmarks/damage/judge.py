@@ -44,7 +44,9 @@ def verdict(kind: Kind, given: Given, again: Given, answer: Answer | None, gguf:
     if given.fault or again.fault:
         return Verdict(FAULT, given.fault or again.fault)
     if (given.tokens, bool(given.sentence)) != (again.tokens, bool(again.sentence)):
-        return Verdict(FAULT, f"two tries differ: {given.tokens or given.sentence} and {again.tokens or again.sentence}")
+        return Verdict(
+            FAULT, f"two tries differ: {given.tokens or given.sentence} and {again.tokens or again.sentence}"
+        )
     if given.sentence:
         wrong = sentence_fault(given.sentence, kind.says)
         refused = kind.may != RIGHT and not wrong

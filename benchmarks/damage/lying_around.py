@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from benchmarks.damage import bases
 from benchmarks.damage.gguf_file import ARRAY, BOOL, F32, I32, STRING, U32, GgufFile, Tensor
-from benchmarks.damage.kind import EITHER, REFUSED, Kind
+from benchmarks.damage.kind import REFUSED, Kind
 from benchmarks.damage.odd_kinds import PAGE, POINTER
 
 FOLDER: Final = ("a folder",)
@@ -38,8 +38,14 @@ LLAMA: Final = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "v
 def adapter(folder: Path, rng: Random) -> str:
     """A LoRA adapter, with or without its base at hand."""
     base = rng.choice([None, "nobody/nothing-7b", "../nowhere", "", 3])
-    told = _texts(folder, adapter_config__json={"peft_type": "LORA", "base_model_name_or_path": base, "r": 8, "task_type": "CAUSAL_LM"})
-    save_file({"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(8, 64)}, folder / "adapter_model.safetensors")
+    told = _texts(
+        folder,
+        adapter_config__json={"peft_type": "LORA", "base_model_name_or_path": base, "r": 8, "task_type": "CAUSAL_LM"},
+    )
+    save_file(
+        {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": torch.ones(8, 64)},
+        folder / "adapter_model.safetensors",
+    )
     return f"{told}, base {base!r}"
 
 
@@ -51,19 +57,38 @@ def onnx(folder: Path, rng: Random) -> str:
 
 
 def mlx(folder: Path, rng: Random) -> str:
-    told = _texts(folder, config__json={**LLAMA, "quantization": {"group_size": 64, "bits": 4}, "quantization_config": {"group_size": 64, "bits": 4}})
+    told = _texts(
+        folder,
+        config__json={
+            **LLAMA,
+            "quantization": {"group_size": 64, "bits": 4},
+            "quantization_config": {"group_size": 64, "bits": 4},
+        },
+    )
     bases.words.pieces().save_pretrained(folder)
     name = "model.layers.0.self_attn.q_proj"
-    save_file({f"{name}.weight": torch.ones(64, 8, dtype=torch.int32), f"{name}.scales": torch.ones(64, 1), f"{name}.biases": torch.ones(64, 1)}, folder / "model.safetensors")
+    save_file(
+        {
+            f"{name}.weight": torch.ones(64, 8, dtype=torch.int32),
+            f"{name}.scales": torch.ones(64, 1),
+            f"{name}.biases": torch.ones(64, 1),
+        },
+        folder / "model.safetensors",
+    )
     return told
 
 
 def quantised(method: str) -> Callable[[Path, Random], str]:
     def make(folder: Path, rng: Random) -> str:
-        told = _texts(folder, config__json={**LLAMA, "quantization_config": {"quant_method": method, "bits": 4, "group_size": 32}})
+        told = _texts(
+            folder, config__json={**LLAMA, "quantization_config": {"quant_method": method, "bits": 4, "group_size": 32}}
+        )
         bases.words.pieces().save_pretrained(folder)
         name = "model.layers.0.self_attn.q_proj"
-        save_file({f"{name}.qweight": torch.ones(8, 64, dtype=torch.int32), f"{name}.scales": torch.ones(2, 64).half()}, folder / "model.safetensors")
+        save_file(
+            {f"{name}.qweight": torch.ones(8, 64, dtype=torch.int32), f"{name}.scales": torch.ones(2, 64).half()},
+            folder / "model.safetensors",
+        )
         return f"{told}, {method}"
 
     return make
@@ -81,7 +106,7 @@ def folder_of_folders(folder: Path, rng: Random) -> str:
 
 def hub_cache(folder: Path, rng: Random) -> str:
     """A repository as the Hub's cache keeps it."""
-    snapshot = folder / "models--nobody--nothing" / "snapshots" / "0" * 40
+    snapshot = folder / "models--nobody--nothing" / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps(LLAMA))
     return "a cache of the Hub"
@@ -95,7 +120,19 @@ def only_gguf(folder: Path, rng: Random) -> str:
 
 def other_models(folder: Path, rng: Random) -> str:
     """A folder of a kind of model that writes no text."""
-    kind, architecture = rng.choice([("bert", "BertModel"), ("clip", "CLIPModel"), ("whisper", "WhisperForConditionalGeneration"), ("t5", "T5ForConditionalGeneration"), ("vit", "ViTModel"), ("wav2vec2", "Wav2Vec2ForCTC"), ("marian", "MarianMTModel"), ("sam", "SamModel"), ("xlm-roberta", "XLMRobertaModel")])
+    kind, architecture = rng.choice(
+        [
+            ("bert", "BertModel"),
+            ("clip", "CLIPModel"),
+            ("whisper", "WhisperForConditionalGeneration"),
+            ("t5", "T5ForConditionalGeneration"),
+            ("vit", "ViTModel"),
+            ("wav2vec2", "Wav2Vec2ForCTC"),
+            ("marian", "MarianMTModel"),
+            ("sam", "SamModel"),
+            ("xlm-roberta", "XLMRobertaModel"),
+        ]
+    )
     told = _texts(folder, config__json={"model_type": kind, "architectures": [architecture]})
     bases.words.pieces().save_pretrained(folder)
     save_file({"embeddings.weight": torch.ones(8, 8)}, folder / "model.safetensors")
@@ -105,7 +142,9 @@ def other_models(folder: Path, rng: Random) -> str:
 def pointers(folder: Path, rng: Random) -> str:
     """A clone without Git LFS: every large file is a pointer."""
     sharded = rng.random() < 0.5
-    files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] if sharded else ["model.safetensors"]
+    files = (
+        ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"] if sharded else ["model.safetensors"]
+    )
     told = _texts(folder, config__json=LLAMA)
     bases.words.pieces().save_pretrained(folder)
     for name in files:
@@ -132,7 +171,9 @@ def bytes_(raw: bytes) -> Callable[[Path, Random], str]:
     return make
 
 
-def part(architecture: str, kind: str | None, tensors: tuple[str, ...], *more: tuple[str, int, Any]) -> Callable[[Path, Random], str]:
+def part(
+    architecture: str, kind: str | None, tensors: tuple[str, ...], *more: tuple[str, int, Any]
+) -> Callable[[Path, Random], str]:
     """A GGUF file that holds no language model."""
 
     def make(path: Path, rng: Random) -> str:
@@ -167,7 +208,16 @@ def first_of_two(path: Path, rng: Random) -> str:
     return "one of two splits"
 
 
-BERT: Final = (("bert.block_count", U32, 1), ("bert.embedding_length", U32, 64), ("bert.context_length", U32, 64), ("bert.feed_forward_length", U32, 128), ("bert.attention.head_count", U32, 4), ("bert.attention.layer_norm_epsilon", F32, 1e-12), ("bert.attention.causal", BOOL, False), ("bert.pooling_type", U32, 1))
+BERT: Final = (
+    ("bert.block_count", U32, 1),
+    ("bert.embedding_length", U32, 64),
+    ("bert.context_length", U32, 64),
+    ("bert.feed_forward_length", U32, 128),
+    ("bert.attention.head_count", U32, 4),
+    ("bert.attention.layer_norm_epsilon", F32, 1e-12),
+    ("bert.attention.causal", BOOL, False),
+    ("bert.pooling_type", U32, 1),
+)
 
 _NO_MODEL: Final[dict[str, tuple[Callable[[Path, Random], str], str]]] = {
     "LoRA adapter": (adapter, "adapter"),
@@ -200,10 +250,25 @@ _NO_FILE: Final[dict[str, tuple[Callable[[Path, Random], str], str]]] = {
     "safetensors": (bytes_(struct.pack("<Q", 2) + b"{}"), ""),
     "projector of images": (part("clip", "mmproj", ("v.patch_embd.weight",)), ""),
     "embedding model": (part("bert", "model", ("token_embd.weight",), *BERT), ""),
-    "adapter": (part("llama", "adapter", ("blk.0.attn_q.weight.lora_a",), ("adapter.type", STRING, "lora"), ("adapter.lora.alpha", F32, 16.0)), "adapter"),
-    "importance matrix": (part("llama", "imatrix", ("blk.0.attn_q.weight.in_sum2",), ("imatrix.datasets", ARRAY, (STRING, ["x"]))), ""),
+    "adapter": (
+        part(
+            "llama",
+            "adapter",
+            ("blk.0.attn_q.weight.lora_a",),
+            ("adapter.type", STRING, "lora"),
+            ("adapter.lora.alpha", F32, 16.0),
+        ),
+        "adapter",
+    ),
+    "importance matrix": (
+        part("llama", "imatrix", ("blk.0.attn_q.weight.in_sum2",), ("imatrix.datasets", ARRAY, (STRING, ["x"]))),
+        "",
+    ),
     "importance matrix without architecture": (part("", "imatrix", ("blk.0.attn_q.weight.in_sum2",)), ""),
-    "control vector": (part("controlvector", None, ("direction.1",), ("controlvector.model_hint", STRING, "llama")), ""),
+    "control vector": (
+        part("controlvector", None, ("direction.1",), ("controlvector.model_hint", STRING, "llama")),
+        "",
+    ),
     "vocabulary alone": (vocabulary_only, ""),
     "one split of two": (first_of_two, ""),
     "image generation": (part("flux", "model", ("double_blocks.0.img_attn.qkv.weight",)), ""),
@@ -214,4 +279,3 @@ KINDS = (
     *(Kind(f"folder: {name}", make, REFUSED, FOLDER, says) for name, (make, says) in _NO_MODEL.items()),
     *(Kind(f"file: {name}", make, REFUSED, FILE, says) for name, (make, says) in _NO_FILE.items()),
 )
-assert EITHER

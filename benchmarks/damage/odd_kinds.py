@@ -17,7 +17,14 @@ from benchmarks.damage.kind import ALL, EITHER, REFUSED, RIGHT, Kind
 
 POINTER: Final = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\nsize 513384\n"
 PAGE: Final = b"<!DOCTYPE html>\n<html><head><title>404: Not Found</title></head><body>Entry not found</body></html>\n"
-NAMES: Final = ("config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja", "special_tokens_map.json")
+NAMES: Final = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+)
 RAN: Final = "ran"  # beside the model: exists once foreign code has run
 
 
@@ -69,7 +76,23 @@ def text_replaced(folder: Path, rng: Random) -> str:
 
 def stray(folder: Path, rng: Random) -> str:
     """What other programs leave beside a model; no weight of it."""
-    name = rng.choice(["README.md", ".DS_Store", "training_args.bin", "pipe", "added_tokens.json.bak", "runs", "optimizer.pt", "scheduler.pt", "nowhere", "onnx/model.onnx", "model.gguf", ".cache/huggingface/x.incomplete", "vocab.txt"])
+    name = rng.choice(
+        [
+            "README.md",
+            ".DS_Store",
+            "training_args.bin",
+            "pipe",
+            "added_tokens.json.bak",
+            "runs",
+            "optimizer.pt",
+            "scheduler.pt",
+            "nowhere",
+            "onnx/model.onnx",
+            "model.gguf",
+            ".cache/huggingface/x.incomplete",
+            "vocab.txt",
+        ]
+    )
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     if name in ("pipe", "nowhere"):
@@ -94,7 +117,16 @@ def canary(folder: Path, rng: Random) -> str:
     """The same with a program in it, which must never run."""
     for file in folder.glob("*.safetensors*"):
         file.unlink()
-    name = rng.choice(["pytorch_model.bin", "model.pt", "pytorch_model.pt", "consolidated.00.pth", "model.safetensors", "pytorch_model-00001-of-00002.bin"])
+    name = rng.choice(
+        [
+            "pytorch_model.bin",
+            "model.pt",
+            "pytorch_model.pt",
+            "consolidated.00.pth",
+            "model.safetensors",
+            "pytorch_model-00001-of-00002.bin",
+        ]
+    )
     with (folder / name).open("wb") as file:
         pickle.dump({"model.embed_tokens.weight": Canary(folder.parent / RAN)}, file)
     return f"{name} with a program in it"
@@ -116,7 +148,11 @@ def unfinished(folder: Path, rng: Random) -> str:
 
 
 KINDS = (
-    *(Kind(f"weights: {what}", weights_replaced(what), REFUSED, (*ALL, *FILES)) for what in IN_PLACE if what != "Git LFS pointer"),
+    *(
+        Kind(f"weights: {what}", weights_replaced(what), REFUSED, (*ALL, *FILES))
+        for what in IN_PLACE
+        if what != "Git LFS pointer"
+    ),
     Kind("weights: Git LFS pointer", weights_replaced("Git LFS pointer"), REFUSED, (*ALL, *FILES), "Git LFS"),
     Kind("text: no file of text", text_replaced),
     Kind("stray file", stray, RIGHT),

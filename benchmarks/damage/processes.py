@@ -7,7 +7,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
-MODULES: Final = ("benchmarks.damage.attempt", "benchmarks.damage.references", "benchmarks.damage.variants")
+MODULES: Final = ("benchmarks.damage.warm",)
 
 
 class CutShortError(Exception):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
 from benchmarks.damage import bases
 from benchmarks.damage.attempt import Given, attempt, command
@@ -17,7 +21,8 @@ from benchmarks.damage.references import Answer, answer
 from benchmarks.damage.variants import Variant
 from benchmarks.damage.variants import variant as variant_of
 
-EVERY = 4  # of so many variants, one is also tried through the command line
+EVERY: Final = 4  # of so many variants, one is also tried through the command line
+COMMAND: Final = "command line"
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,7 @@ class Found:
     variant: Variant
     recipe: str
     verdicts: dict[str, Verdict]
+    seconds: float = 0.0
 
     @property
     def worst(self) -> Verdict:
@@ -38,24 +44,40 @@ def trial(variant: Variant, room: Path, processes: Processes) -> Found:
     """Tries a variant in a folder of its own under `room`, which holds the bases and the cache."""
     place = room / f"variant-{variant.number}"
     place.mkdir()
+    began = time.perf_counter()
     try:
         path, recipe = processes.call(_made, variant.number, variant.seed, room / "bases", place)
-        verdicts = {precision: _verdict(variant, path, precision, room, processes) for precision in _precisions(variant)}
-        if variant.number % EVERY == 0:
-            verdicts["command line"] = _through_the_command_line(variant, path, room, processes)
+        ways = _ways(variant)
+        tried = _each(processes, _tried, [(path, way, room) for way in ways])
+        asked = [one[0] for one in tried if not isinstance(one, str) and one[0].tokens]
+        answers = iter(_each(processes, _answered, [(path, given) for given in asked]))
+        verdicts = {way: _verdict(variant, path, way, one, answers) for way, one in zip(ways, tried, strict=True)}
         if (place / RAN).exists():
             verdicts["program"] = Verdict(FAULT, "a program in the files has run")
-        return Found(variant, recipe, verdicts)
+        return Found(variant, recipe, verdicts, time.perf_counter() - began)
     except CutShortError as error:
         return Found(variant, "?", {"making": Verdict(FAULT, f"the variant could not be made: {error}")})
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _precisions(variant: Variant) -> tuple[str, str]:
-    if variant.base.endswith(".gguf"):
-        return "float32", "gguf"
-    return ("float32", "float16") if variant.own else ("float32", "auto")
+def _ways(variant: Variant) -> list[str]:
+    """The precisions of two loads each, and for some variants the command line."""
+    second = "gguf" if variant.base.endswith(".gguf") else "float16" if variant.own else "auto"
+    return ["float32", second, *[COMMAND] * (variant.number % EVERY == 0)]
+
+
+def _each(processes: Processes, work: Callable[..., Any], all_given: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """What `work` makes of each, in one process; in one each where that ends early, and then why it did, as text."""
+    try:
+        return list(processes.call(_in_turn, work, all_given)) if all_given else []
+    except CutShortError as error:
+        return [str(error)] if len(all_given) == 1 else [_each(processes, work, [given])[0] for given in all_given]
+
+
+def _in_turn(work: Callable[..., Any], all_given: Sequence[tuple[Any, ...]]) -> list[Any]:
+    _quiet()
+    return [work(*given) for given in all_given]
 
 
 def _made(number: int, seed: int, base: Path, place: Path) -> tuple[str, str]:
@@ -63,45 +85,43 @@ def _made(number: int, seed: int, base: Path, place: Path) -> tuple[str, str]:
     return variant_of(number, seed).make(base, place)
 
 
-def _tried(path: str, precision: str, cache: Path) -> tuple[Given, Given]:
-    _quiet()
-    return attempt(path, precision, cache), attempt(path, precision, cache)
-
-
-def _through(path: str, data: Path) -> Given:
-    _quiet()
-    return command(path, data)
+def _tried(path: str, way: str, room: Path) -> tuple[Given, Given]:
+    """Twice, or once through the command line."""
+    if way == COMMAND:
+        given = command(path, room / "data")
+        return given, given
+    return attempt(path, way, room / "cache"), attempt(path, way, room / "cache")
 
 
 def _answered(path: str, given: Given) -> Answer:
-    _quiet()
     return answer(path, given)
 
 
-def _verdict(variant: Variant, path: str, precision: str, room: Path, processes: Processes) -> Verdict:
-    try:
-        given, again = processes.call(_tried, path, precision, room / "cache")
-    except CutShortError as error:
-        return Verdict(FAULT, str(error))
-    told = None
-    if given.tokens:
-        try:
-            told = processes.call(_answered, path, given)
-        except CutShortError as error:
-            told = Answer(refused=str(error))
+def _verdict(variant: Variant, path: str, way: str, tried: Any, answers: Iterator[Any]) -> Verdict:
+    if isinstance(tried, str):
+        return Verdict(FAULT, tried)
+    given, again = tried
+    if way == COMMAND:
+        wrong = given.fault or (sentence_fault(given.sentence) if given.sentence else "")
+        return Verdict(FAULT, wrong) if wrong else Verdict(REFUSED if given.sentence else RIGHT, given.sentence)
+    told = next(answers) if given.tokens else None
+    told = Answer(refused=told) if isinstance(told, str) else told
     kind = variant.kind
-    if precision == "float16" and "choose auto, float32" in given.sentence and kind.may == RIGHT:
+    if way == "float16" and "choose auto, float32" in given.sentence and kind.may == RIGHT:
         kind = replace(kind, may=REFUSED)
     return verdict(kind, given, again, told, path.lower().endswith(".gguf"))
 
 
-def _through_the_command_line(variant: Variant, path: str, room: Path, processes: Processes) -> Verdict:
+@contextmanager
+def silence() -> Iterator[None]:
+    """What is printed inside goes nowhere."""
+    kept = os.dup(1), os.dup(2)
+    _quiet()
     try:
-        given = processes.call(_through, path, room / "data")
-    except CutShortError as error:
-        return Verdict(FAULT, f"the command line: {error}")
-    wrong = given.fault or (sentence_fault(given.sentence) if given.sentence else "")
-    return Verdict(FAULT, wrong) if wrong else Verdict(REFUSED if given.sentence else RIGHT, given.sentence)
+        yield
+    finally:
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
 
 
 def _quiet() -> None:

@@ -47,7 +47,7 @@ class Variant:
             shutil.copytree(bases / self.base, path)
         elif (bases / self.base).is_file():
             shutil.copy(bases / self.base, path)
-        told = self.kind.damage(path, Random(f"{self.seed} {self.number}"))  # noqa: S311
+        told = self.kind.damage(path, Random(f"{self.seed} {self.number}"))
         return str(path), told
 
 

@@ -115,14 +115,18 @@ def _entry(header: dict[str, Any], rng: Random) -> tuple[str, dict[str, Any]]:
 def offsets(header: dict[str, Any], rng: Random) -> str:
     name, entry = _entry(header, rng)
     begin, end = entry["data_offsets"]
-    entry["data_offsets"] = rng.choice([[begin, end + 4], [-4, end], [10**12, 10**12 + end - begin], [end, begin], [0, end - begin], None, "0"])
+    entry["data_offsets"] = rng.choice(
+        [[begin, end + 4], [-4, end], [10**12, 10**12 + end - begin], [end, begin], [0, end - begin], None, "0"]
+    )
     return f"{name} at {entry['data_offsets']}"
 
 
 def declared_shape(header: dict[str, Any], rng: Random) -> str:
     name, entry = _entry(header, rng)
     shape = entry["shape"]
-    entry["shape"] = rng.choice([[2**40, *shape[1:]], [0], [*shape, 1], shape[::-1], [-1], None, [2**63, 2**63], [str(n) for n in shape]])
+    entry["shape"] = rng.choice(
+        [[2**40, *shape[1:]], [0], [*shape, 1], shape[::-1], [-1], None, [2**63, 2**63], [str(n) for n in shape]]
+    )
     return f"{name} declared {entry['shape']}"
 
 
@@ -140,7 +144,9 @@ def dropped(tensors: Tensors, rng: Random) -> str:
 
 def renamed(tensors: Tensors, rng: Random) -> str:
     name = _one(tensors, rng)
-    new = rng.choice([name.replace("weight", "wieght"), f"x.{name}", name.upper(), name + ".weight", name.replace(".", "_")])
+    new = rng.choice(
+        [name.replace("weight", "wieght"), f"x.{name}", name.upper(), name + ".weight", name.replace(".", "_")]
+    )
     tensors[new] = tensors.pop(name)
     return f"{name} is called {new}"
 
@@ -212,7 +218,16 @@ def swapped(tensors: Tensors, rng: Random) -> str:
 
 
 def extra(tensors: Tensors, rng: Random) -> str:
-    name = rng.choice(["model.layers.2.mlp.up_proj.weight", "extra", "model.layers.0.self_attn.rotary_emb.inv_freq", "v_head.weight", "model.layers.0.self_attn.q_proj.bias", "model.layers.0.mlp.up_proj.weight_scale"])
+    name = rng.choice(
+        [
+            "model.layers.2.mlp.up_proj.weight",
+            "extra",
+            "model.layers.0.self_attn.rotary_emb.inv_freq",
+            "v_head.weight",
+            "model.layers.0.self_attn.q_proj.bias",
+            "model.layers.0.mlp.up_proj.weight_scale",
+        ]
+    )
     tensors[name] = torch.ones(rng.choice([1, 8, 64, 128]))
     return f"{name} beside the others"
 
@@ -234,7 +249,16 @@ def removed(folder: Path, rng: Random) -> str:
 def backup(folder: Path, rng: Random) -> str:
     """A copy with the same names of tensors and other values, which is not the model's."""
     file = _file(folder, rng)
-    name = rng.choice(["zz_backup.safetensors", "model-backup.safetensors", "a.safetensors", "model.fp16.safetensors", "adapter_old.safetensors", "optimizer.safetensors"])
+    name = rng.choice(
+        [
+            "zz_backup.safetensors",
+            "model-backup.safetensors",
+            "a.safetensors",
+            "model.fp16.safetensors",
+            "adapter_old.safetensors",
+            "optimizer.safetensors",
+        ]
+    )
     save_file({name: tensor * -1 for name, tensor in load_file(file).items()}, folder / name)
     return f"{name} beside the model"
 
@@ -258,7 +282,18 @@ def wrong_shard(index: dict[str, Any], rng: Random) -> str:
 
 def nowhere(index: dict[str, Any], rng: Random) -> str:
     name = rng.choice(sorted(index["weight_map"]))
-    place = rng.choice(["model-00009-of-00003.safetensors", "../llama/model.safetensors", "/etc/passwd", "", None, 3, ".", "config.json"])
+    place = rng.choice(
+        [
+            "model-00009-of-00003.safetensors",
+            "../llama/model.safetensors",
+            "/etc/passwd",
+            "",
+            None,
+            3,
+            ".",
+            "config.json",
+        ]
+    )
     index["weight_map"][name] = place
     return f"{name} in {place!r}"
 

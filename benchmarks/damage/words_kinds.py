@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from benchmarks.damage import words
-from benchmarks.damage.kind import ALL, EITHER, RIGHT, Kind
+from benchmarks.damage.kind import ALL, EITHER, Kind
 
 TEXTS: Final = (b"", b"{", b"[]", b"null", b"3", b"\xff\xfe\x00\x01", b"<html>404</html>", b"{}", b'"x"')
 TEMPLATES: Final = (
@@ -44,7 +44,16 @@ TEMPLATES: Final = (
     "{{ bos_token }}{{ bos_token }}{{ messages[0].content }}",
     "{{ messages[0].content }}{% generation %}{% endgeneration %}",
 )
-NOT_TEMPLATES: Final = (None, 3, [], {}, [{"name": "default", "template": words.CHATML}], {"default": words.CHATML}, [{"name": "tool_use", "template": "x"}], True)
+NOT_TEMPLATES: Final = (
+    None,
+    3,
+    [],
+    {},
+    [{"name": "default", "template": words.CHATML}],
+    {"default": words.CHATML},
+    [{"name": "tool_use", "template": "x"}],
+    True,
+)
 
 
 def _json(name: str, change: Callable[[dict[str, Any], Random], str]) -> Callable[[Path, Random], str]:
@@ -123,8 +132,29 @@ def merges(values: dict[str, Any], rng: Random) -> str:
 
 
 def part(values: dict[str, Any], rng: Random) -> str:
-    name = rng.choice(["pre_tokenizer", "decoder", "normalizer", "post_processor", "model", "version", "truncation", "padding", "added_tokens"])
-    values[name] = rng.choice([None, {"type": "Nobody"}, 3, [], {"type": "Lowercase"}, {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}])
+    name = rng.choice(
+        [
+            "pre_tokenizer",
+            "decoder",
+            "normalizer",
+            "post_processor",
+            "model",
+            "version",
+            "truncation",
+            "padding",
+            "added_tokens",
+        ]
+    )
+    values[name] = rng.choice(
+        [
+            None,
+            {"type": "Nobody"},
+            3,
+            [],
+            {"type": "Lowercase"},
+            {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        ]
+    )
     return f"{name} = {values[name]!r}"
 
 
@@ -132,13 +162,55 @@ def cutting(values: dict[str, Any], rng: Random) -> str:
     """What the tokenizer would cut and pad by itself."""
     values["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
     if rng.random() < 0.5:
-        values["padding"] = {"strategy": {"Fixed": 64}, "direction": "Left", "pad_to_multiple_of": None, "pad_id": 0, "pad_type_id": 0, "pad_token": "<unk>"}
+        values["padding"] = {
+            "strategy": {"Fixed": 64},
+            "direction": "Left",
+            "pad_to_multiple_of": None,
+            "pad_id": 0,
+            "pad_type_id": 0,
+            "pad_token": "<unk>",
+        }
     return f"truncation {values['truncation']}, padding {values['padding']}"
 
 
 def settings(values: dict[str, Any], rng: Random) -> str:
-    name = rng.choice(["tokenizer_class", "eos_token", "bos_token", "unk_token", "pad_token", "model_max_length", "added_tokens_decoder", "extra_special_tokens", "additional_special_tokens", "add_bos_token", "clean_up_tokenization_spaces", "backend", "padding_side", "legacy", "add_prefix_space"])
-    values[name] = rng.choice([None, 3, [], {}, "x", "LlamaTokenizer", "Nobody", True, -1, 10**30, {"content": "<|im_end|>"}, "<|nobody|>", ["<|a|>"], {"5": {"content": "a"}}])
+    name = rng.choice(
+        [
+            "tokenizer_class",
+            "eos_token",
+            "bos_token",
+            "unk_token",
+            "pad_token",
+            "model_max_length",
+            "added_tokens_decoder",
+            "extra_special_tokens",
+            "additional_special_tokens",
+            "add_bos_token",
+            "clean_up_tokenization_spaces",
+            "backend",
+            "padding_side",
+            "legacy",
+            "add_prefix_space",
+        ]
+    )
+    values[name] = rng.choice(
+        [
+            None,
+            3,
+            [],
+            {},
+            "x",
+            "LlamaTokenizer",
+            "Nobody",
+            True,
+            -1,
+            10**30,
+            {"content": "<|im_end|>"},
+            "<|nobody|>",
+            ["<|a|>"],
+            {"5": {"content": "a"}},
+        ]
+    )
     return f"{name} = {values[name]!r}"
 
 
@@ -165,8 +237,25 @@ def _set(values: dict[str, Any], name: str, value: Any) -> str:
 
 def generation(folder: Path, rng: Random) -> str:
     values = json.loads((folder / "generation_config.json").read_text())
-    name = rng.choice(["eos_token_id", "eos_token_id", "bos_token_id", "pad_token_id", "temperature", "max_length", "do_sample", "stop_strings", "cache_implementation", "transformers_version", "num_beams", "suppress_tokens"])
-    values[name] = rng.choice(["x", -1, 10**9, None, [], [[1]], {}, [1, "2"], 2.5, True, [2, 10**9], 0, float("nan"), "dynamic"])
+    name = rng.choice(
+        [
+            "eos_token_id",
+            "eos_token_id",
+            "bos_token_id",
+            "pad_token_id",
+            "temperature",
+            "max_length",
+            "do_sample",
+            "stop_strings",
+            "cache_implementation",
+            "transformers_version",
+            "num_beams",
+            "suppress_tokens",
+        ]
+    )
+    values[name] = rng.choice(
+        ["x", -1, 10**9, None, [], [[1]], {}, [1, "2"], 2.5, True, [2, 10**9], 0, float("nan"), "dynamic"]
+    )
     (folder / "generation_config.json").write_text(json.dumps(values))
     return f"generation_config: {name} = {values[name]!r}"
 
@@ -192,4 +281,3 @@ KINDS = (
     Kind("generation configuration: no JSON", _text("generation_config.json")),
     Kind("generation configuration: removed", _gone("generation_config.json"), EITHER, ALL),
 )
-assert RIGHT

@@ -11,6 +11,9 @@ from typing import Any
 
 from models import embedded
 from models.errors import ModelError
+from models.sources.readable import refuse_no_gguf, refuse_unreadable
+from models.sources.reason import reason_of
+from models.sources.wanting import refuse_no_model
 
 EMBEDDED = "embedded"
 
@@ -39,10 +42,10 @@ class Source:
         except ModelError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            place = "" if self.where == self.name else f" from {self.where[-120:]}"
+            advice = "use a folder with config.json and safetensors, a .gguf file or a reachable Hub id"
             raise ModelError(
-                f"The model {self.name!r} could not be loaded (tried {self.where} with transformers: {reason}); use the "
-                f"embedded model, a folder with config.json and safetensors, a .gguf file or a reachable Hub id."
+                f"The model {self.name!r} could not be loaded{place}: {reason_of(error, self.where)}; {advice}."
             ) from error
 
 
@@ -53,11 +56,14 @@ def source_of(model: str, revision: str | None, cache: Path) -> Source:
         return Source(where, embedded.NAME, embedded.REVISION, gguf=lambda: embedded.gguf_file(cache), cache=cache)
     path = Path(model).expanduser()
     if path.suffix.lower() == ".gguf":
-        if not path.is_file():
+        if not path.exists() and not path.is_symlink():
             raise ModelError(f"There is no file {model}; name an existing .gguf file, a model folder or a Hub id.")
+        refuse_no_gguf(path)
         options = {"gguf_file": path.name}
         return Source(str(path.parent), path.stem, fingerprint(path), options, lambda: path, cache)
     if path.is_dir():
+        refuse_unreadable(path)
+        refuse_no_model(path)
         return Source(str(path), path.resolve().name, folder_revision(path))
     if path.exists() or model.count("/") != 1 or model.startswith((".", "/", "~")):
         raise ModelError(
