@@ -30,7 +30,8 @@ def add_command(commands: Any) -> None:
 def run(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Runs the named benchmarks one after the other; each prints its tables and, last, one JSON line.
 
-    Raises PlaygroundError for an unknown name, before anything is measured, and for a yardstick that is missing.
+    Raises PlaygroundError for an unknown name, before anything is measured, for a yardstick that is missing, and at the
+    end for what a benchmark found that must not be.
     """
     known = titles(FOLDER)
     unknown = [name for name in flags.names if name not in known]
@@ -42,16 +43,19 @@ def run(flags: argparse.Namespace, environment: Mapping[str, str]) -> None:
     from benchmarks.measure.asked import Asked
 
     settings = settings_from(vars(flags), environment)
-    out = _opened(flags.json)
+    out, failed = _opened(flags.json), []
     try:
         for place, name in enumerate(flags.names or known):
             result = importlib.import_module(f"benchmarks.{name}").run(Asked(settings, flags.quick))
             print(*[""] * bool(place), result.text(), "", result.line(), sep="\n", flush=True)
             if out is not None:
                 print(result.line(), file=out, flush=True)
+            failed += [result.failed] if result.failed else []
     finally:
         if out is not None:
             out.close()
+    if failed:
+        raise PlaygroundError(" ".join(failed))
 
 
 def titles(folder: Path) -> dict[str, str]:

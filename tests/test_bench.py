@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import engine, shared, visitors
+from benchmarks import engine, families, shared, visitors
 from benchmarks.measure.asked import Asked
 from benchmarks.measure.result import Result, Table, target
 from benchmarks.measure.rounds import Spread, in_turns, ratios
@@ -24,7 +24,18 @@ from playground.__main__ import main
 from playground.config import Settings
 from tests.tiny_lm import TinyLM
 
-NAMES = ("database", "engine", "memory", "policies", "precision", "shared", "startup", "training", "visitors")
+NAMES = (
+    "database",
+    "engine",
+    "families",
+    "memory",
+    "policies",
+    "precision",
+    "shared",
+    "startup",
+    "training",
+    "visitors",
+)
 
 
 @pytest.fixture
@@ -169,6 +180,16 @@ def test_an_app_installed_without_the_benchmarks_says_so(
 def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "database", "--json", str(tmp_path / "no" / "file")], {}) == 2
     assert "choose another --json" in capsys.readouterr().err
+
+
+def test_what_a_benchmark_found_that_must_not_be_ends_the_command_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(families, "run", lambda asked: Result("families", {}, [], ["Told."], failed="One is wrong."))
+    assert main(["bench", "families", "--data-folder", str(tmp_path)], {}) == 2
+    printed = capsys.readouterr()
+    assert "Told." in printed.out
+    assert printed.err == "One is wrong.\n"
 
 
 def test_a_missing_llama_cpp_is_one_sentence_of_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,12 +32,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """One benchmark's findings. `how` says how it was measured, `notes` what a reader of the table must know."""
+    """One benchmark's findings. `how` says how it was measured, `notes` what a reader of the table must know, `failed`
+    in one sentence what must not be and was found.
+    """
 
     benchmark: str
     how: Mapping[str, Value]
     tables: Sequence[Table]
     notes: Sequence[str] = ()
+    failed: str = ""
 
     def text(self) -> str:
         """How it was measured, the tables, the notes."""

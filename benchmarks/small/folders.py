@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from benchmarks.small.families import FAMILIES
 from benchmarks.small.tokens import TEMPLATE, tokenizer
 
-GAIN = 1.7  # a matrix over K normal numbers gives numbers of this size
+GAIN = 1.3  # a matrix over K normal numbers gives numbers of this size; more makes small roundings large
+SHARP = 1.5  # how much larger the unembedding is, so that some tokens are likely
 WIDENED = 0.2  # what norms and biases are moved by
 TIED = 4.0  # how much smaller an embedding is that also unembeds, since a token would else be followed by itself
 LAST_NORM = re.compile(r"^(?!.*embed)[^0-9]*(norm|ln_f)[^0-9]*weight$")
@@ -51,6 +52,6 @@ def scatter(model: Any) -> None:
             width = parameter.shape[-2] if parameter.dim() == 3 else parameter.shape[-1]
             parameter.normal_(std=GAIN / width**0.5)
         if tied and LAST_NORM.match(name):
-            parameter.add_(TIED - 1)
-    if tied:
-        head.weight.div_(TIED)
+            parameter.add_(SHARP * TIED - 1)
+    if head is not None:
+        head.weight.mul_(1 / TIED if tied else SHARP)

@@ -10,9 +10,10 @@ from typing import Any
 
 import gguf
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFWriter, TokenType
+import torch
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFWriter, TokenType
 
-from benchmarks.small.blocks import SCALES, encoded
+from benchmarks.small.blocks import encoded
 from benchmarks.small.folders import network
 from benchmarks.small.tokens import CONTROL, TEMPLATE, tokenizer
 
@@ -37,7 +38,12 @@ ARCHITECTURES: Mapping[str, str] = {  # of model types
     "stablelm": "stablelm",
     "starcoder2": "starcoder2",
 }
-WIDE = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64, "num_hidden_layers": 2}  # for blocks of 256
+WIDE: dict[str, Any] = {
+    "hidden_size": 256,
+    "intermediate_size": 256,
+    "head_dim": 64,
+    "num_hidden_layers": 2,
+}  # for blocks of 256
 ONE_ADDED = ("gemma", "gemma2", "gemma3_text", "nemotron")  # their norms multiply by one more than the weight
 TURNED = (
     "llama",
@@ -55,12 +61,13 @@ def gguf_file(
     seed: int = 0,
     template: str | None = TEMPLATE,
     metadata: Mapping[str, Any] | None = None,
+    plain: bool = False,
     **changes: Any,
 ) -> Path:
     """Writes a model of this family to `path`, its matrices in the format `kind`; `changes` go into its configuration,
-    `metadata` after all else into the file's own, where None leaves a key out.
+    `metadata` after all else into the file's own, where None leaves a key out. `plain` writes the same numbers as F32.
     """
-    model = network(family, seed, **{**(WIDE if kind in SCALES and kind != "IQ4_NL" else {}), **changes})
+    model = network(family, seed, **{**widened(kind), **changes})
     config = model.config
     architecture = ARCHITECTURES[config.model_type]
     writer = GGUFWriter(path, architecture)
@@ -68,16 +75,43 @@ def gguf_file(
     for key, value in values.items():
         if value is not None:
             _written(writer, key, value)
-    for number, (name, tensor) in enumerate(_tensors(model, architecture)):
-        plain = tensor.ndim < 2 or "norm" in name or "ssm_" in name or "_inp" in name or "rope_" in name
-        raw = "F32" if plain else kind
-        data = encoded(np.ascontiguousarray(tensor), raw, seed=number)
-        writer.add_tensor(name, data, raw_dtype=GGMLQuantizationType[raw])
+    for _, name, data, raw in _encoded(model, architecture, kind):
+        if plain:
+            data, raw = gguf.dequantize(data, raw), GGMLQuantizationType.F32
+        writer.add_tensor(name, data, raw_dtype=raw)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def held(family: str, kind: str) -> Any:
+    """The network with the numbers that such a file holds."""
+    model = network(family, **widened(kind))
+    config, tensors = model.config, model.state_dict()
+    for name, _, data, raw in _encoded(model, ARCHITECTURES[config.model_type], kind):
+        if raw != GGMLQuantizationType.F32:
+            array = gguf.dequantize(data, raw)
+            assert array.shape == tensors[name].shape, "only what is laid out as transformers has it can be put back"
+            if config.model_type in TURNED and "_proj" in name and ("q_" in name or "k_" in name):
+                heads = config.num_attention_heads if "q_" in name else config.num_key_value_heads
+                array = array.reshape(heads, -1, 2, array.shape[1]).swapaxes(1, 2).reshape(array.shape)
+            tensors[name].copy_(torch.from_numpy(array.copy()))
+    return model
+
+
+def _encoded(model: Any, architecture: str, kind: str) -> Iterator[tuple[str, str, np.ndarray, GGMLQuantizationType]]:
+    """Every tensor by its transformers name and its name in the file, as it is stored."""
+    for number, (source, name, tensor) in enumerate(_tensors(model, architecture)):
+        plain = tensor.ndim < 2 or any(part in name for part in ("norm", "ssm_", "_inp", "rope_"))
+        raw = "F32" if plain else kind
+        yield source, name, encoded(np.ascontiguousarray(tensor), raw, seed=number), GGMLQuantizationType[raw]
+
+
+def widened(kind: str) -> dict[str, Any]:
+    """What a configuration needs so that every matrix is made of whole blocks of this format."""
+    return WIDE if GGML_QUANT_SIZES[GGMLQuantizationType[kind]][0] == 256 else {}
 
 
 def _written(writer: GGUFWriter, key: str, value: Any) -> None:
@@ -183,8 +217,8 @@ def _vocabulary(template: str | None) -> dict[str, Any]:
     }
 
 
-def _tensors(model: Any, architecture: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Every tensor by its name in the file, laid out as llama.cpp reads it."""
+def _tensors(model: Any, architecture: str) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Every tensor by its transformers name and its name in the file, laid out as llama.cpp reads it."""
     config, kind = model.config, model.config.model_type
     arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == architecture)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
@@ -197,8 +231,9 @@ def _tensors(model: Any, architecture: str) -> Iterator[tuple[str, np.ndarray]]:
             stem, dot, suffix = part.rpartition(".") if part.endswith((".weight", ".bias")) else (part, "", "")
             found = names.get_name(stem)
             assert found is not None, part
-            yield found + dot + suffix if found != stem else part, piece
-    yield from _factors(config)
+            yield name, found + dot + suffix if found != stem else part, piece
+    for name, factors in _factors(config):
+        yield name, name, factors
 
 
 def _laid_out(name: str, array: np.ndarray, config: Any, kind: str) -> Iterator[tuple[str, np.ndarray]]:
