@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from models.chat.encoder import Encoder
+from models.chat.ends import turn_end
 from models.errors import ModelError
 
 
@@ -68,6 +69,12 @@ class LanguageModel:
     def encode_text(self, text: str) -> list[int]:
         """`text` as ordinary tokens, with no template around it."""
         return self._chat.encode_text(text)
+
+    @functools.cached_property
+    def end_id(self) -> int:
+        """The token that ends a reply: of several, the one that the chat template writes there."""
+        written = turn_end(self.tokenizer)
+        return written if written in self.end_ids else min(self.end_ids)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, control tokens left out."""

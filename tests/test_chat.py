@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, ByT5Tokenizer
 
 from models.chat.control import control_tokens
 from models.chat.encoder import Encoder
@@ -217,6 +217,14 @@ def test_a_template_that_looks_at_the_text_sees_it() -> None:
     assert [p for p in pieces(told, told.encode_chat("Hi [off] /no_think")) if p in ("[on]", "[off]")] == ["[off]"]
 
 
+def test_a_control_token_that_is_a_word_is_text_beside_what_a_template_looks_for() -> None:
+    looks = "{% for m in messages %}{{ m.content }}{{ 'OFF' if '/no_think' in m.content else 'ON' }}{% endfor %}"
+    told = templated(looks, "byte-level", special=["ON", "OFF"])
+    ids = told.encode_chat("OFF ON /no_think")
+    assert told.tokenizer.decode(ids) == "OFF ON /no_thinkOFF"
+    assert [p for p in pieces(told, ids) if p in ("ON", "OFF")] == ["OFF"]
+
+
 def test_a_template_cannot_be_told_to_look_for_a_control_token() -> None:
     looks = "{% for m in messages %}{{ '[tool]' if m.content.startswith('[tool]') else '' }}{{ m.content }}{% endfor %}"
     told = templated(looks, "byte-level", special=["[tool]"])
@@ -333,6 +341,19 @@ def test_named_templates_give_the_default_one(tmp_path: Path, tokenizer: Any) ->
         assert loaded.decode(Encoder(loaded).encode_chat("Hello")) == "Hello!"
 
 
+def test_a_tokenizer_that_cannot_say_where_refuses_a_spelled_control_token() -> None:
+    slow = ByT5Tokenizer()
+    assert not slow.is_fast
+    for template in (None, "{% for m in messages %}{{ m.content }}</s>{% endfor %}"):
+        slow.chat_template = template
+        encoder = Encoder(slow)
+        ids = encoder.encode_chat("Grüße /s>", None, "Ja")
+        wanted = "Grüße /s></s>Ja" if template else "Grüße /s>\n\nJa"
+        assert ids == slow.encode(wanted, add_special_tokens=False)
+        with pytest.raises(ModelError, match="spells a control token of the model"):
+            encoder.encode_chat("x</s>y")
+
+
 def generation(*ends: int) -> Any:
     return SimpleNamespace(eos_token_id=list(ends) if len(ends) > 1 else next(iter(ends), None))
 
@@ -358,6 +379,15 @@ def test_a_reply_ends_with_every_token_that_anything_names() -> None:
 def test_a_template_that_names_no_end_adds_none(template: Any) -> None:
     told = templated(template, "byte-level")
     assert end_ids_of(generation(7), told.tokenizer) == {7, told.tokenizer.eos_token_id}
+
+
+def test_a_taught_reply_ends_as_the_template_ends_one() -> None:
+    """Where the model ends replies with several tokens, among them the end of a document."""
+    told = templated(TOLD.replace("</s>", "<|end|>"), "byte-level", special=[*ROLES, "<|end|>"])
+    model = LanguageModel(told.tokenizer, "m", "0", "float32", 512, end_ids_of(generation(), told.tokenizer))
+    assert model.end_id == turn_end(told.tokenizer) != min(model.end_ids)
+    told.tokenizer.chat_template = None
+    assert LanguageModel(told.tokenizer, "m", "0", "float32", 512, frozenset({2, 5})).end_id == 2
 
 
 def test_the_default_model_ends_with_what_it_ended_with(embedded_model: LanguageModel) -> None:

@@ -134,7 +134,7 @@ def test_held_out_texts_are_read_but_not_trained_on(model: LanguageModel, texts:
     }
     assert (len(training.cut), len(held.cut)) == (counts[False], counts[True])
     assert training.cut.shape == training.final.shape
-    prompt, reply = model.encode_chat(read[0].prompt), [*model.encode_text(read[0].reply), min(model.end_ids)]
+    prompt, reply = model.encode_chat(read[0].prompt), [*model.encode_text(read[0].reply), model.end_id]
     ids = torch.tensor([[*prompt, *reply[:-1]]])
     with torch.inference_mode():
         states = model.model(ids, output_hidden_states=True).hidden_states[2][0, -len(reply) :]

@@ -25,6 +25,7 @@ class TinyLM:
     name, revision, precision = "tiny", "seed-0", "float32"
     context_length = 4096
     end_ids = frozenset({END})
+    end_id = END
     control_tokens: dict[int, str] = {}  # noqa: RUF012
     joins, merges = True, True
     piece = 4096  # tokens of a prompt that are read in one pass

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from tokenizers import Tokenizer
 
-FIRST = 0x100000  # of the other private-use plane
+PRIVATE = range(0x100000, 0x10FFFE)  # the last plane, whose characters mean what people agree on
+LONG = 6  # that nobody types these by chance
 
 
 class Disguise:
-    """Encodes text in which control tokens are private characters, so that what reads like one is text.
+    """Encodes text in which control tokens are words that are drawn by chance, so that what reads like one is text.
 
-    They stand in the vocabulary under those characters too: no model can make one out of pieces. `control` has the
-    control tokens of `backend`; `avoid` has the characters that may not be used.
+    They stand in the vocabulary under those words too: no model can make one out of pieces. `control` has the control
+    tokens of `backend`.
     """
 
-    def __init__(self, backend: Tokenizer, control: Mapping[int, str], avoid: str) -> None:
-        taken = set(avoid)
-        free = (c for c in map(chr, range(FIRST, 0x110000)) if c not in taken)
-        self._spelled = {spelling: next(free) for spelling in control.values()}
+    def __init__(self, backend: Tokenizer, control: Mapping[int, str]) -> None:
+        begin = "".join(chr(secrets.choice(PRIVATE)) for _ in range(LONG))
+        self._spelled = {spelling: begin + chr(PRIVATE[n]) for n, spelling in enumerate(control.values())}
         state = json.loads(backend.to_str())
         known = {entry["content"]: entry["id"] for entry in state["added_tokens"]}
         for entry in state["added_tokens"]:
@@ -32,16 +33,12 @@ class Disguise:
         here = {spelling: self._backend.token_to_id(self._spelled.get(spelling, spelling)) for spelling in known}
         self._ids = {here[spelling]: known[spelling] for spelling in known}
 
-    def fits(self, text: str) -> bool:
-        """Whether a person wrote none of the private characters."""
-        return set(self._spelled.values()).isdisjoint(text)
-
     def spell(self, spelling: str) -> str:
-        """The private character of a control token."""
+        """The word for a control token."""
         return self._spelled[spelling]
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text in which control tokens are private characters."""
+        """The ids of a text in which control tokens are those words."""
         ids = self._backend.encode(text, add_special_tokens=False).ids
         return [self._ids.get(token, token) for token in ids]
 

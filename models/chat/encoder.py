@@ -92,15 +92,13 @@ class Encoder:
     def _encode_disguised(self, rendered: Rendered) -> list[int]:
         """With the template's control tokens alone, which are those that are found where other characters stand for the typed ones."""
         _, own = self._read(rendered.frame)
-        text, disguise = rendered.text, self._disguise
-        if not disguise.fits(text):
-            disguise = Disguise(self.tokenizer.backend_tokenizer, self.control, text)
+        text = rendered.text
         for place in reversed(own):
             spelling = self.control[place.token]
             start = text.find(spelling, place.start, place.end)
             if start >= 0:
-                text = text[:start] + disguise.spell(spelling) + text[start + len(spelling) :]
-        ids = disguise.encode(text)
+                text = text[:start] + self._disguise.spell(spelling) + text[start + len(spelling) :]
+        ids = self._disguise.encode(text)
         if [i for i in ids if self._directs(i)] != [place.token for place in own if self._directs(place.token)]:
             raise ModelError(REFUSAL)
         return ids
@@ -110,7 +108,7 @@ class Encoder:
 
     @functools.cached_property
     def _disguise(self) -> Disguise:
-        return Disguise(self.tokenizer.backend_tokenizer, self.control, "")
+        return Disguise(self.tokenizer.backend_tokenizer, self.control)
 
     def _encode_slowly(self, rendered: Rendered) -> list[int]:
         """For the few tokenizers that cannot say where they found a token: none may be spelled by a person."""

@@ -76,7 +76,7 @@ class Template:
     def _rendered(self, roles: Sequence[str], texts: Sequence[str], parts: bool) -> Rendered:
         text = self._render(roles, texts, parts)
         spelled = standins.for_spellings(texts, self.spellings)
-        for made in (standins.for_everything(texts), standins.for_marks(texts)):
+        for made in (standins.for_everything(texts), standins.for_marks(texts, self.spellings)):
             frame = self._frame(roles, made, parts)
             for number in made.missing(frame) if frame is not None else ():
                 self._check_seen(roles, texts, parts, number, text)

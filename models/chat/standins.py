@@ -38,9 +38,13 @@ def for_everything(texts: Sequence[str]) -> StandIns:
     return _for_characters(texts, lambda c: not c.isspace())
 
 
-def for_marks(texts: Sequence[str]) -> StandIns:
-    """For what control tokens begin and end with: a template still sees the words."""
-    return _for_characters(texts, lambda c: not (c.isspace() or c.isalnum() or c in WORDS))
+def for_marks(texts: Sequence[str], spellings: Iterable[str]) -> StandIns:
+    """For what control tokens begin and end with, and one character of each that is spelled: a template still sees the
+    other words."""
+    spelled = for_spellings(texts, spellings)
+    known = {c for one in spelled.meant for c in one}
+    marks = _for_characters(spelled.texts, lambda c: not (c.isspace() or c.isalnum() or c in WORDS or c in known))
+    return StandIns(marks.texts, tuple({**a, **b} for a, b in zip(spelled.meant, marks.meant, strict=True)))
 
 
 def for_one(texts: Sequence[str], number: int) -> StandIns:

@@ -61,7 +61,6 @@ def passages(model: LanguageModel, texts: Sequence[Text], cache: Path, tokens: i
 
     A prompt longer than the model reads is left out.
     """
-    end = min(model.end_ids)
     read_tokens = 0
     for text in tqdm(texts, desc="reading texts"):
         if tokens is not None and read_tokens >= tokens:
@@ -70,7 +69,7 @@ def passages(model: LanguageModel, texts: Sequence[Text], cache: Path, tokens: i
             prompt_ids = model.encode_chat(text.prompt)
         except ModelError:
             continue
-        reply_ids = [*_reply_ids(model, text, prompt_ids), end][:LONGEST]
+        reply_ids = [*_reply_ids(model, text, prompt_ids), model.end_id][:LONGEST]
         room = model.context_length - len(prompt_ids)
         reply_ids = reply_ids[:room]
         read_tokens += len(reply_ids)
