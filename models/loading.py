@@ -8,19 +8,25 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from models.chat.ends import end_ids_of
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from models.llama import blocks, kernels
+from models.llama.comparison import reference_of
 from models.llama.model import LlamaModel, rows_keep_their_bits, threads_keep_bits
-from models.llama.network import Network, rotary_of, unsupported
+from models.llama.network import Network, rotary_of
+from models.llama.same import same_as
+from models.llama.supported import unsupported
 from models.precision import OFFERED, measured
 from models.sources.configuration import config_of, generation_of
+from models.sources.files import Files
+from models.sources.fit import fitted, refuse_unscaled
+from models.sources.module import module_of
+from models.sources.place import files_of
 from models.sources.source import EMBEDDED, Source, source_of
-from models.sources.weights import weights_of
+from models.sources.tensors import tensors_of
 from models.threads import Threads, allowed, at_most
 from models.transformers_model import TransformersModel
 
@@ -109,9 +115,8 @@ def _for_transformers(device: torch.device, asked: str) -> tuple[str, str]:
 
 def _transformers(source: Source, device: torch.device, precision: str, reason: str) -> TransformersModel:
     with source.in_one_sentence():
-        options = {"trust_remote_code": False, **source.options}
-        tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
-        model = AutoModelForCausalLM.from_pretrained(source.where, dtype=getattr(torch, precision), **options)
+        tokenizer = AutoTokenizer.from_pretrained(source.where, trust_remote_code=False, **source.options)
+        model = module_of(source, getattr(torch, precision))
         loaded = TransformersModel(model, tokenizer, source.name, source.revision_with(model.config), device)
     loaded.precision_reason = reason
     return loaded
@@ -123,12 +128,12 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
         options = {"trust_remote_code": False, **source.options}
         tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
         text = config.get_text_config()
-        if chosen == "gguf":
-            weights: dict[str, Tensor | blocks.Blocks] = _gguf_weights(source)
-        else:
-            weights = weights_of(source)
+        reference = reference_of(text)
+        found = _gguf_weights(source) if chosen == "gguf" else _weights(source, config)
+        weights = fitted(source.name, found, reference.state_dict(), text.tie_word_embeddings)
         interleaved = chosen == "gguf" and text.model_type in ("llama", "mistral")
         network = Network(text, weights, chosen, rotary_of(text), interleaved)
+        compared = same_as(source.name, network, reference, weights, chosen, tokenizer)
     with source.in_one_sentence():
         loaded = LlamaModel(
             network,
@@ -142,8 +147,18 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
             context_length=text.max_position_embeddings,
             end_ids=end_ids_of(generation_of(source, config), tokenizer),
         )
-    loaded.precision_reason = f"{reason}{network.exceptions()}"
+    loaded.precision_reason = f"{reason}{network.exceptions()} {compared}"
     return loaded
+
+
+def _weights(source: Source, config: Any) -> dict[str, Any]:
+    """The model's tensors by name: straight from safetensors where they lie there, else through transformers."""
+    files = Files() if source.options.get("gguf_file") else files_of(source, config)
+    if not files.paths:
+        return dict(module_of(source, torch.float32).state_dict())
+    tensors = tensors_of(files)
+    refuse_unscaled(source.name, tensors, quantised=False)
+    return tensors
 
 
 def _gguf_weights(source: Source) -> dict[str, Any]:

@@ -36,6 +36,15 @@ def quota(root: Path = Path("/sys/fs/cgroup")) -> float:
     return math.inf
 
 
+def free_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """The bytes that this process may still take: what the system has left, or the container."""
+    free = [int(psutil.virtual_memory().available)]
+    most, used = _text(root / "memory.max").strip(), _text(root / "memory.current").strip()
+    if most.isdigit() and used.isdigit():
+        free.append(int(most) - int(used))
+    return max(0, min(free))
+
+
 def busy_seconds(of: tuple[int, ...]) -> float:
     """Seconds that these cores have worked, for anybody, since the machine started."""
     every = psutil.cpu_times(percpu=True)

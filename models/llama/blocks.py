@@ -31,8 +31,10 @@ class Blocks:
 
     def dense(self) -> Tensor:
         """The weight as float32 [N, K]."""
-        levels = self.levels.float().unflatten(-1, (-1, GROUP))
-        return (levels * self.scale[..., None] + self.offset[..., None]).flatten(-2)
+        weights = self.levels.float().unflatten(
+            -1, (-1, GROUP)
+        )  # changed in place: new memory costs ten times the arithmetic
+        return weights.mul_(self.scale[..., None]).add_(self.offset[..., None]).flatten(-2)
 
     def rows(self, index: Tensor) -> Blocks:
         """The weight with these rows, in this order."""

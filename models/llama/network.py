@@ -23,30 +23,6 @@ from models.llama.blocks import Blocks, joined
 from models.llama.kernels import Kernel, Weight, activations, fitting, kernel
 from models.llama.keyvalues import KeyValues
 
-MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
-ROPE_TYPES = ("default", "linear", "llama3", "yarn")
-
-
-def unsupported(config: Any) -> str:
-    """Why this module cannot run a model of this configuration; empty where it can."""
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    windowed = getattr(config, "use_sliding_window", getattr(config, "sliding_window", None) is not None)
-    if config.model_type not in MODEL_TYPES:
-        return f"{config.model_type} is not one of {', '.join(MODEL_TYPES)}"
-    if windowed and getattr(config, "sliding_window", None) is not None:
-        return "it attends through a window"
-    if rope not in ROPE_TYPES or _partial(config):
-        return f"its rotary embedding is {'partial' if rope in ROPE_TYPES else rope}"
-    if getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False):
-        return "its attention or feed-forward output has a bias"
-    return "" if config.hidden_act == "silu" else f"its activation is {config.hidden_act}"
-
-
-def _partial(config: Any) -> bool:
-    """Whether only a part of every head is turned."""
-    rope = getattr(config, "rope_parameters", None) or {}
-    return float(rope.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", None)) or 1.0) != 1.0
-
 
 def rotary_of(config: Any) -> Rotary:
     """The rotary embedding of a configuration, its frequencies scaled as transformers scales them."""
@@ -97,12 +73,12 @@ class Network:
         self.heads, self.key_heads = int(config.num_attention_heads), int(config.num_key_value_heads)
         self.size = int(getattr(config, "head_dim", None) or self.hidden_size // self.heads)
         self.feed = int(config.intermediate_size)
-        self._precision, self._interleaved, self._activations = precision, interleaved, activations(precision)
+        self._precision, self.interleaved, self._activations = precision, interleaved, activations(precision)
         self.otherwise = 0
         self.rotary, self.parameters = rotary, sum(_count(weight) for weight in weights.values())
         embedding = weights["model.embed_tokens.weight"]
         self.embed = _embedding(embedding, precision)
-        head = embedding if config.tie_word_embeddings else weights["lm_head.weight"]
+        head = weights.get("lm_head.weight", embedding) if config.tie_word_embeddings else weights["lm_head.weight"]
         self.unembed = self._kernel(head)
         self.vocab_size = (head.levels if isinstance(head, Blocks) else head).shape[0]
         last = self._norm(weights, "model.norm.weight")
@@ -136,7 +112,7 @@ class Network:
 
     def _turned(self, weight: Weight) -> Weight:
         """Rows of a query or key weight, or bias, in the order of this module."""
-        if self._interleaved:
+        if self.interleaved:
             return weight
         rows = (weight.levels if isinstance(weight, Blocks) else weight).shape[0]
         order = torch.arange(rows).view(-1, 2, self.size // 2).transpose(1, 2).flatten()

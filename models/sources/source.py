@@ -11,6 +11,7 @@ from typing import Any
 
 from models import embedded
 from models.errors import ModelError
+from models.sources.files import weight_files
 from models.sources.readable import refuse_no_gguf, refuse_unreadable
 from models.sources.reason import reason_of
 from models.sources.wanting import refuse_no_model
@@ -61,6 +62,8 @@ def source_of(model: str, revision: str | None, cache: Path) -> Source:
         refuse_no_gguf(path)
         options = {"gguf_file": path.name}
         return Source(str(path.parent), path.stem, fingerprint(path), options, lambda: path, cache)
+    if (path / "adapter_config.json").is_file():
+        raise ModelError(f"{model} holds an adapter, which is not applied here; merge it into the model and name that.")
     if path.is_dir():
         refuse_unreadable(path)
         refuse_no_model(path)
@@ -73,7 +76,8 @@ def source_of(model: str, revision: str | None, cache: Path) -> Source:
 
 
 def folder_revision(path: Path) -> str:
-    return fingerprint(*(sorted(path.glob("*.safetensors")) or sorted(path.glob("*.bin"))))
+    """The identity of a folder's weights, by the files that are used and no others. Raises ModelError."""
+    return fingerprint(*weight_files(path).paths)
 
 
 def fingerprint(*files: Path) -> str:

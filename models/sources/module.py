@@ -1,0 +1,46 @@
+"""A model as a transformers module, checked: every tensor of the file in its place, and no number made up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from models.errors import ModelError
+from models.sources.configuration import config_of
+from models.sources.fit import harmless, refuse_not_finite, refuse_unfit, refuse_unscaled
+from models.sources.place import files_of
+from models.sources.quantised import quantised, refusal, refuse_unknown
+from models.sources.source import Source
+from models.sources.tensors import tensors_of
+
+
+def module_of(source: Source, dtype: torch.dtype) -> Any:
+    """The module with the weights of `source`. Raises ModelError for a model that would not be the file's."""
+    config = config_of(source)
+    method = quantised(config)
+    if method:
+        refuse_unknown(source.name, method)
+    tensors = {} if source.options.get("gguf_file") else tensors_of(files_of(source, config))
+    refuse_unscaled(source.name, tensors, bool(method))
+    with source.in_one_sentence():
+        try:
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source.where,
+                dtype=dtype,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **source.options,
+            )
+        except (ImportError, RuntimeError, ValueError, NotImplementedError) as error:
+            if method and not isinstance(error, ModelError):
+                raise refusal(source.name, method, error) from error
+            raise
+    model, told = loaded
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    over = [key for key in told["unexpected_keys"] if not harmless(key, shapes.get(key, ()))]
+    refuse_unfit(source.name, told["missing_keys"], over, {key: pair for key, *pair in told["mismatched_keys"]})
+    refuse_not_finite(source.name, model.named_parameters())
+    return model

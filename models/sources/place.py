@@ -1,0 +1,54 @@
+"""The safetensors files of a model, in its folder or fetched from the Hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import cached_file
+
+from models.errors import ModelError
+from models.sources.files import INDEX, SINGLE, Files, weight_files
+from models.sources.source import Source
+
+
+def files_of(source: Source, config: Any) -> Files:
+    """The files; none where the weights are in another format. Raises ModelError where they cannot be told."""
+    folder = Path(source.where)
+    if not folder.is_dir():
+        found = _fetched(source, config)
+        if found is None:
+            return Files()
+        folder = found
+    files = weight_files(folder)
+    if not files.paths:
+        raise ModelError(
+            f"{source.where} holds no weights: {SINGLE}, or {INDEX} with the files that it names, is not there; fetch or copy "
+            f"the whole model again."
+        )
+    return files if all(path.suffix == ".safetensors" for path in files.paths) else Files()
+
+
+def _fetched(source: Source, config: Any) -> Path | None:
+    """The folder of the Hub's cache with the files of the commit that the configuration came from."""
+    commit = getattr(config, "_commit_hash", None) or source.revision
+
+    def fetch(name: str) -> str | None:
+        with source.in_one_sentence():
+            found: str | None = cached_file(
+                source.where, name, revision=commit, _raise_exceptions_for_missing_entries=False
+            )
+            return found
+
+    one = fetch(SINGLE)
+    if one is not None:
+        return Path(one).parent
+    index = fetch(INDEX)
+    if index is None:
+        return None
+    with source.in_one_sentence():
+        shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
+    for name in sorted(shards):
+        fetch(str(name))
+    return Path(index).parent
