@@ -99,7 +99,7 @@ def test_an_index_that_places_a_tensor_where_it_is_not_is_refused(tmp_path: Path
 def test_what_is_no_index_is_refused(tmp_path: Path, text: str) -> None:
     sharded(tmp_path)
     (tmp_path / "model.safetensors.index.json").write_text(text)
-    assert "is no index of a model's files" in refusal(tmp_path)
+    assert "model.safetensors.index.json" in refusal(tmp_path)
 
 
 def test_two_models_in_one_folder_are_refused_and_a_left_over_index_is_not_read(tmp_path: Path) -> None:
@@ -112,6 +112,18 @@ def test_two_models_in_one_folder_are_refused_and_a_left_over_index_is_not_read(
     sorted((tmp_path / "two").glob("model-*.safetensors"))[0].unlink()
     for precision in PATHS:
         same(expected, tmp_path / "two", precision)
+
+
+@pytest.mark.parametrize("precision", PATHS)
+def test_a_file_that_the_configuration_names_is_the_model(tmp_path: Path, precision: str) -> None:
+    expected = reference(folder(tmp_path))
+    shutil.move(tmp_path / "model.safetensors", tmp_path / "other.safetensors")
+    folder(tmp_path, seed=1)
+    configured(tmp_path, transformers_weights="other.safetensors")
+    torch.testing.assert_close(reference(tmp_path), expected)
+    same(expected, tmp_path, precision)
+    for name in ("../other.safetensors", "none.safetensors"):
+        assert name in refusal(configured(tmp_path, transformers_weights=name), precision)
 
 
 @pytest.mark.parametrize("precision", PATHS)
@@ -129,7 +141,7 @@ def test_a_shard_that_is_missing_is_refused_by_name(tmp_path: Path, precision: s
 def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, precision: str, size: int) -> None:
     path = folder(tmp_path) / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    assert "model.safetensors is no whole safetensors file" in refusal(tmp_path, precision)
+    assert f"{path} is " in refusal(tmp_path, precision)
 
 
 @pytest.mark.parametrize("precision", [*PATHS, "auto", "int8"])

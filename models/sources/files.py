@@ -28,6 +28,9 @@ def weight_files(folder: Path) -> Files:
     An index decides over whatever else lies in the folder. Raises ModelError for an index that cannot be followed, and
     where an index and a file beside it are two models.
     """
+    named = _named(folder)
+    if named is not None:
+        return _indexed(named) if named.suffix == ".json" else Files((named,))
     for single, index in ((SINGLE, INDEX), (PICKLED, PICKLED_INDEX)):
         one, shards = folder / single, folder / index
         if not shards.is_file():
@@ -47,11 +50,32 @@ def weight_files(folder: Path) -> Files:
     return Files()
 
 
+def _named(folder: Path) -> Path | None:
+    """The file or index that the configuration itself names, which transformers then reads."""
+    try:
+        name = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("transformers_weights")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
+    if name is None:
+        return None
+    path = folder / str(name)
+    if not _inside(str(name)) or not path.is_file():
+        raise ModelError(
+            f"The configuration in {folder} names the weights {name}, which are not in it; correct the name."
+        )
+    return path
+
+
+def _inside(name: str) -> bool:
+    """Whether a name leads to no other folder than the one that it is said in."""
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
 def _indexed(index: Path) -> Files:
     folder, placed = index.parent, {}
     for tensor, name in _weight_map(index).items():
         path = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts:
+        if not _inside(name):
             raise ModelError(f"{index} names {name!r} for {tensor}, which lies outside its folder; correct the index.")
         if not path.is_file():
             raise ModelError(
