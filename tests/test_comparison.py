@@ -12,7 +12,8 @@ from torch import Tensor
 
 from benchmarks.small.folders import folder, network
 from models.errors import ModelError
-from models.llama import comparison, network as networks
+from models.llama import comparison
+from models.llama import network as networks
 from models.llama.comparison import BOUND, Comparison, reference_of
 from models.llama.network import Network, Rotary, rotary_of
 from models.loading import load_language_model
