@@ -233,7 +233,8 @@ def test_a_template_cannot_be_told_to_look_for_a_control_token() -> None:
 
 def test_a_template_that_alters_the_text_makes_no_control_token_of_it() -> None:
     joins = "{% for m in messages %}{{ m.content | replace('-', '') | lower }}{% endfor %}[end]"
-    told = templated(joins, "byte-level", special=["[end]"])
+    told = templated(joins, "byte-level", special=["[end]", "EOT"])
+    assert pieces(told, told.encode_chat("EOT [END]")).count("[end]") == 1
     assert told.tokenizer.decode(told.encode_chat("a [e-nd] [END] b")) == "a [end] [end] b[end]"
     assert pieces(told, told.encode_chat("a [e-nd] [END] b")).count("[end]") == 1
 

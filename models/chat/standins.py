@@ -54,12 +54,13 @@ def for_one(texts: Sequence[str], number: int) -> StandIns:
 
 
 def for_spellings(texts: Sequence[str], spellings: Iterable[str]) -> StandIns:
-    """For the first character of every control token that is spelled: a template sees all but these."""
-    spelled = "|".join(map(re.escape, spellings)) or "(?!)"
+    """For the first character of every control token that is spelled, in whatever case, which templates may change: a
+    template sees all but these."""
+    spelled = re.compile(f"(?=(?:{'|'.join(map(re.escape, spellings)) or '(?!)'}))", re.IGNORECASE)
     free, made, meant = _free(texts), [], []
     for text in texts:
         characters, one = list(text), {}
-        for match in re.finditer(f"(?=(?:{spelled}))", text):
+        for match in spelled.finditer(text):
             standin = next(free)
             one[standin], characters[match.start()] = text[match.start()], standin
         made.append("".join(characters))
