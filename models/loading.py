@@ -25,6 +25,7 @@ from models.sources.files import Files
 from models.sources.fit import fitted, refuse_unscaled
 from models.sources.module import module_of
 from models.sources.place import files_of
+from models.sources.quantised import quantised, refuse_unable
 from models.sources.source import EMBEDDED, Source, source_of
 from models.sources.tensors import tensors_of
 from models.threads import Threads, allowed, at_most
@@ -118,6 +119,9 @@ def _transformers(source: Source, device: torch.device, precision: str, reason: 
         tokenizer = AutoTokenizer.from_pretrained(source.where, trust_remote_code=False, **source.options)
         model = module_of(source, getattr(torch, precision))
         loaded = TransformersModel(model, tokenizer, source.name, source.revision_with(model.config), device)
+    method = quantised(model.config)
+    if method:
+        refuse_unable(source.name, method, lambda: loaded.score([0], [0]))
     loaded.precision_reason = reason
     return loaded
 

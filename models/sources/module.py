@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from models.errors import ModelError
 from models.sources.configuration import config_of
-from models.sources.fit import harmless, refuse_not_finite, refuse_unfit, refuse_unscaled
+from models.sources.fit import FLOATS, harmless, refuse_not_finite, refuse_unfit, refuse_unscaled
 from models.sources.place import files_of
 from models.sources.quantised import quantised, refusal, refuse_unknown
 from models.sources.source import Source
@@ -43,4 +43,5 @@ def module_of(source: Source, dtype: torch.dtype) -> Any:
     over = [key for key in told["unexpected_keys"] if not harmless(key, shapes.get(key, ()))]
     refuse_unfit(source.name, told["missing_keys"], over, {key: pair for key, *pair in told["mismatched_keys"]})
     refuse_not_finite(source.name, model.named_parameters())
-    return model
+    plain = all(parameter.dtype in FLOATS for parameter in model.parameters())
+    return model.to(dtype) if method and plain else model  # what was not quantised may have kept the file's type

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from models.errors import ModelError
 
@@ -39,3 +43,14 @@ def refusal(name: str, method: str, error: Exception) -> ModelError:
         f"The weights of {name} are quantised with {method}, which transformers cannot run here ({reason}); install what is "
         f"missing, or use the model before it was quantised, or a GGUF file of it."
     )
+
+
+def refuse_unable(name: str, method: str, run: Callable[[], Tensor]) -> None:
+    """Raises ModelError where a quantised model that was loaded gives no logits: some kernels are only looked for when they
+    run."""
+    try:
+        logits = run()
+    except Exception as error:
+        raise refusal(name, method, error) from error
+    if not torch.isfinite(logits).all():
+        raise refusal(name, method, ValueError("its logits are no finite numbers"))
