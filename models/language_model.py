@@ -64,11 +64,21 @@ class LanguageModel:
             raise ModelError(
                 f"The prompt has {size}, but {self.name} reads at most {limit} tokens; shorten the prompt or its source document."
             )
-        return ids
+        return self._known(ids)
 
     def encode_text(self, text: str) -> list[int]:
         """`text` as ordinary tokens, with no template around it."""
-        return self._chat.encode_text(text)
+        return self._known(self._chat.encode_text(text))
+
+    def _known(self, ids: list[int]) -> list[int]:
+        """These ids. Raises ModelError where the model has no row for one: the tokenizer is another model's."""
+        most = max(ids, default=0)
+        if most >= self.vocab_size:
+            raise ModelError(
+                f"The tokenizer of {self.name} writes the token {most}, but the model has only {self.vocab_size} tokens; use "
+                f"the tokenizer that belongs to the model."
+            )
+        return ids
 
     @functools.cached_property
     def end_id(self) -> int:

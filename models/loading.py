@@ -72,6 +72,11 @@ def load_language_model(
     torch.set_num_threads(threads or allowed())
     watched = Threads() if threads is None else None
     source = source_of(model, revision, cache)
+    with source.in_one_sentence():
+        return _loaded(source, place, precision, cache, watched)
+
+
+def _loaded(source: Source, place: torch.device, precision: str, cache: Path, watched: Threads | None) -> LanguageModel:
     if place.type != "cpu" or precision == "float32":
         chosen, reason = _for_transformers(place, precision)
         return _transformers(source, place, chosen, reason)

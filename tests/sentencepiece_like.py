@@ -38,4 +38,7 @@ def tokenizer() -> Any:
 
 def speller() -> LanguageModel:
     """What a language model with this tokenizer makes of tokens; it has no weights."""
-    return LanguageModel(tokenizer(), "sentencepiece-like", "0", "float32", 512, frozenset({2}))
+    tokens = tokenizer()
+    model = LanguageModel(tokens, "sentencepiece-like", "0", "float32", 512, frozenset({2}))
+    model.vocab_size = len(tokens)
+    return model

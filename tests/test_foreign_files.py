@@ -137,6 +137,8 @@ def test_a_folder_without_a_model_is_said_to_be_what_it_is(tmp_path: Path, files
         ({"model_type": None}, "names no model_type"),
         ({"hidden_size": "64"}, "hidden_size in its configuration is '64', which is not a whole number"),
         ({"rms_norm_eps": [1]}, "rms_norm_eps in its configuration is [1], which is not a number"),
+        ({"eos_token_id": "64"}, "eos_token_id in its configuration cannot be '64'"),
+        ({"text_config": 3}, "of a kind that cannot be there"),
         ({"model_type": "own", "auto_map": {"AutoConfig": "code.Config"}}, "never run"),
     ],
 )
@@ -147,6 +149,28 @@ def test_a_configuration_that_cannot_be_is_told_by_its_field(
     (folder / "config.json").unlink()
     (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
     assert says in refusal(folder, "auto")
+
+
+def test_a_template_that_is_no_text_is_named(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_bytes(b"\xed\xa0\x80")
+    assert "chat_template.jinja must be text in UTF-8" in refusal(folder)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_a_tokenizer_with_more_pieces_than_the_model_is_refused_where_one_is_written(
+    tmp_path: Path, precision: str
+) -> None:
+    folder = tiny_folder(tmp_path / "model", extra=("<|beyond|>", "zebra"))
+    template = "<|beyond|>{{ messages[0].content }}"
+    model = load_language_model(str(folder), precision=precision, cache=tmp_path)
+    assert max(model.encode_chat("A lion.")) < model.vocab_size == 49152
+    with pytest.raises(ModelError, match="the model has only 49152 tokens"):
+        model.encode_chat("A zebra.")
+    with pytest.raises(ModelError, match="writes the token"):
+        model.encode_text("zebra")
+    (folder / "chat_template.jinja").write_text(template)
+    with pytest.raises(ModelError, match="belongs to the model"):
+        load_language_model(str(folder), precision=precision, cache=tmp_path).encode_chat("A lion.")
 
 
 class OddError(RuntimeError):

@@ -15,7 +15,7 @@ LONGEST: Final = 400
 NOISE: Final = {"float32": 0.002, "float16": 0.05, "bfloat16": 0.5, "gguf": 0.5, "int8": 1.0}  # nats
 LLAMA_NOISE: Final = 0.5  # llama.cpp rounds its activations to eight bits
 UNREADABLE: Final = re.compile(
-    r"Traceback|\b[A-Za-z]*(Error|Exception|Warning)\b|<class|NoneType|0x[0-9a-f]{5,}|\bself\b|__\w+__|\w+\(\)|\n"
+    r"Traceback|\b[A-Za-z]*(Error|Exception|Warning)\b|<class|NoneType|0x[0-9a-f]{5,}|\bself\b|\w+\(\)|\n"
 )
 
 

@@ -45,6 +45,9 @@ def refuse_unreadable(folder: Path) -> None:
         raise ModelError(f"{folder} could not be read: {error.strerror or error}.") from error
     for path in weights:
         _refuse_no_header(path)
+    template = folder / "chat_template.jinja"
+    if template.exists() and template.stat().st_size <= LARGEST:
+        _refuse_not_utf8(template)
     for path in (folder / name for name in OTHERS if name != "tokenizer.model"):
         if path.exists() and path.stat().st_size > LARGEST:
             raise ModelError(f"{path} is too large for a file of text; fetch or save the model again.")
@@ -67,6 +70,13 @@ def refuse_no_file(path: Path) -> None:
         raise ModelError(f"{path} is a web page that was saved under the file's name; fetch the file again.")
     if not begins and path.suffix != ".jinja":
         raise ModelError(f"{path} is empty; fetch or copy the model again.")
+
+
+def _refuse_not_utf8(path: Path) -> None:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path} must be text in UTF-8, and is not; fetch or save the model again.") from error
 
 
 def refuse_no_gguf(path: Path) -> None:

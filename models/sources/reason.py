@@ -9,11 +9,11 @@ LONGEST: Final = 160
 KINDS: Final = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false"}
 DAMAGED, MISFIT = "a file of weights is damaged or cut short", "its tensors and its configuration do not fit together"
 KNOWN: Final = (
+    (r"Field '(\w+)' with value (.{0,60}?) doesn't match", r"\1 in its configuration cannot be \2"),
     (
         r"Field '(\w+)' expected (\w+), got \w+ \(value: (.{0,60}?)\)?$",
         r"\1 in its configuration is \3, which is not {\2}",
     ),
-    (r"Field '(\w+)' with value (.{0,60}?) doesn't match", r"\1 in its configuration cannot be \2"),
     (r"Class validation error for validator '\w+': \w+: (.*)", r"\1"),
     (r"model type `(.{0,40})` but Transformers does not", r"transformers knows no model type \1"),
     (r"should have a `model_type` key", "config.json names no model_type"),
