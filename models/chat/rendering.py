@@ -114,10 +114,12 @@ class Template:
             if type(error) is TemplateError:
                 raise RefusedError(f"it says: {_short(error)}", of_request=True) from error
             raise RefusedError(f"it fails{_line(error)}: {_short(error)}") from error
-        if any(0xD800 <= ord(c) < 0xE000 for c in rendered):
-            raise RefusedError("it writes halves of characters, which are no text")
         if len(rendered) > MOST_AROUND + 8 * sum(map(len, texts)):
             raise RefusedError(f"it makes {len(rendered):,} characters of it")
+        try:
+            rendered.encode()
+        except UnicodeEncodeError as error:
+            raise RefusedError("it writes halves of characters, which are no text") from error
         return rendered
 
     def _check_names(self) -> None:
