@@ -8,20 +8,18 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoTokenizer
 
 from models.chat.ends import end_ids_of
 from models.errors import ModelError
 from models.language_model import LanguageModel
-from models.llama import blocks, kernels
+from models.llama import kernels
 from models.llama.comparison import reference_of
 from models.llama.model import LlamaModel, rows_keep_their_bits, threads_keep_bits
 from models.llama.network import Network, rotary_of
 from models.llama.same import same_as
 from models.llama.supported import unsupported
 from models.precision import OFFERED, measured
-from models.sources.configuration import config_of, generation_of
-from models.sources.files import Files
+from models.sources.configuration import config_of, generation_of, tokenizer_of
 from models.sources.fit import fitted, refuse_unscaled
 from models.sources.module import module_of
 from models.sources.place import files_of
@@ -30,23 +28,6 @@ from models.sources.source import EMBEDDED, Source, source_of
 from models.sources.tensors import tensors_of
 from models.threads import Threads, allowed, at_most
 from models.transformers_model import TransformersModel
-
-GGUF_NAMES = {
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "output": "lm_head",
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 
 
 def load_language_model(
@@ -98,15 +79,19 @@ def _for_cpu(source: Source, config: Any, why_not: str, asked: str, cache: Path)
         return (
             ("float32", f"Run by transformers, since {why_not}.")
             if why_not
-            else measured(config, kernels.BLOCKS if source.gguf else kernels.DENSE, cache)
+            else measured(config, kernels.BLOCKS if source.in_blocks else kernels.DENSE, cache)
         )
     if why_not and asked != "bfloat16":
         raise ModelError(f"{source.name} cannot run as {asked}, since {why_not}; choose auto, float32 or bfloat16.")
     if asked == "gguf" and source.gguf is None:
         raise ModelError(f"{source.name} has no GGUF file; choose another precision or name a .gguf file with --model.")
+    if asked == "gguf" and source.file is not None and not source.file.in_blocks()[0]:
+        raise ModelError(
+            f"{source.name} has no map that runs as 4-bit blocks; choose auto, float32, float16 or bfloat16."
+        )
     if not why_not and not kernels.available(asked):
         raise ModelError(f"This build of PyTorch has no {asked} arithmetic for this processor; choose auto or float32.")
-    return asked, "Chosen with --precision."
+    return asked, "Chosen with --precision." + (source.file.blocks_said() if asked == "gguf" and source.file else "")
 
 
 def _for_transformers(device: torch.device, asked: str) -> tuple[str, str]:
@@ -121,9 +106,8 @@ def _for_transformers(device: torch.device, asked: str) -> tuple[str, str]:
 
 def _transformers(source: Source, device: torch.device, precision: str, reason: str) -> TransformersModel:
     with source.in_one_sentence():
-        tokenizer = AutoTokenizer.from_pretrained(source.where, trust_remote_code=False, **source.options)
         model = module_of(source, getattr(torch, precision))
-        loaded = TransformersModel(model, tokenizer, source.name, source.revision_with(model.config), device)
+        loaded = TransformersModel(model, tokenizer_of(source), source.name, source.revision_with(model.config), device)
     method = quantised(model.config)
     if method:
         refuse_unable(source.name, method, lambda: loaded.score([0], [0]))
@@ -134,13 +118,11 @@ def _transformers(source: Source, device: torch.device, precision: str, reason: 
 def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threads | None) -> LlamaModel:
     """Made by one thread, since little of the making is shared among threads and a busy machine makes them wait."""
     with source.in_one_sentence(), at_most(1):
-        options = {"trust_remote_code": False, **source.options}
-        tokenizer = AutoTokenizer.from_pretrained(source.where, **options)
-        text = config.get_text_config()
+        tokenizer, text = tokenizer_of(source), config.get_text_config()
         reference = reference_of(text)
-        found = _gguf_weights(source) if chosen == "gguf" else _weights(source, config)
+        found = source.blocks.blocks() if chosen == "gguf" else _weights(source, config)
         weights = fitted(source.name, found, reference.state_dict(), text.tie_word_embeddings)
-        interleaved = chosen == "gguf" and text.model_type in ("llama", "mistral")
+        interleaved = (chosen == "gguf" or source.file is not None) and source.blocks.architecture.interleaved
         network = Network(text, weights, chosen, rotary_of(text), interleaved)
         compared = same_as(source.name, network, reference, weights, chosen, tokenizer)
     with source.in_one_sentence():
@@ -161,26 +143,15 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
 
 
 def _weights(source: Source, config: Any) -> dict[str, Any]:
-    """The model's tensors by name: straight from safetensors where they lie there, else through transformers."""
-    files = Files() if source.options.get("gguf_file") else files_of(source, config)
+    """The model's tensors by name: straight from its GGUF file or safetensors, else through transformers."""
+    if source.file is not None:
+        return source.file.blocks()
+    files = files_of(source, config)
     if not files.paths:
         return dict(module_of(source, torch.float32).state_dict())
     tensors = tensors_of(files)
     refuse_unscaled(source.name, tensors, quantised=False)
     return tensors
-
-
-def _gguf_weights(source: Source) -> dict[str, Any]:
-    """A GGUF file's tensors by their transformers names."""
-    assert source.gguf is not None
-    kept = source.cache / "gguf-blocks" / f"{source.revision}.safetensors"
-    named = {}
-    for name, tensor in blocks.read(source.gguf, kept).items():
-        *layer, part, kind = name.split(".")
-        if part in GGUF_NAMES:
-            within = f"model.layers.{layer[1]}." if layer else ""
-            named[f"{within}{GGUF_NAMES[part]}.{kind}"] = tensor
-    return named
 
 
 def _device(name: str) -> torch.device:

@@ -102,7 +102,7 @@ def test_what_is_no_model_is_refused_with_what_was_tried(tmp_path: Path) -> None
     (tmp_path / "config.json").write_text("{")
     assert "must hold one JSON object" in refusal(str(tmp_path))
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
-    assert "could not be loaded" in refusal(str(tmp_path / "broken.gguf"))
+    assert "is a GGUF file of version 0; versions 2 and 3 are read" in refusal(str(tmp_path / "broken.gguf"))
 
 
 def test_an_unreachable_hub_id_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

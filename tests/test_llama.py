@@ -22,6 +22,8 @@ from transformers import (
 
 from models import embedded, precision
 from models.errors import ModelError
+from models.gguf_files.reader import read
+from models.gguf_files.tensors import weight_of
 from models.language_model import LanguageModel
 from models.llama import blocks, kernels
 from models.llama.keyvalues import KeyValues
@@ -276,27 +278,17 @@ def test_the_choice_of_precision_is_measured_and_said(tmp_path: Path, monkeypatc
     assert load_language_model(str(folder), cache=tmp_path / "another").precision == "float32"
 
 
-def test_blocks_are_the_values_of_the_file(tmp_path: Path) -> None:
+def test_blocks_are_the_values_of_the_file() -> None:
     path = embedded.gguf_file(Settings().cache_folder)
-    read = blocks.read(lambda: path, tmp_path / "kept" / "blocks.safetensors")
-    ours = {name: tensor for name, tensor in read.items() if name in ("blk.3.ffn_down.weight", "token_embd.weight")}
-    again = blocks.read(lambda: tmp_path / "not needed", tmp_path / "kept" / "blocks.safetensors")
-    assert set(again) == set(read)
-    weight = again["blk.3.ffn_down.weight"]
-    assert isinstance(weight, blocks.Blocks)
-    assert torch.equal(weight.dense(), ours["blk.3.ffn_down.weight"].dense())
-    assert sorted((name, tensor.bits) for name, tensor in ours.items()) == [
-        ("blk.3.ffn_down.weight", 4),
-        ("token_embd.weight", 8),
-    ]
+    stored = read(path).tensors
     theirs = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
-    assert sorted((name, tensor.bits) for name, tensor in ours.items()) == [
-        ("blk.3.ffn_down.weight", 4),
-        ("token_embd.weight", 8),
-    ]
-    for name, tensor in ours.items():
+    assert list(stored) == list(theirs)
+    for name, bits in (("blk.3.ffn_down.weight", 4), ("token_embd.weight", 8)):
+        weight = weight_of(stored[name])
+        assert isinstance(weight, blocks.Blocks)
+        assert weight.bits == bits
         values = torch.from_numpy(gguf.dequantize(theirs[name].data, theirs[name].tensor_type).copy())
-        torch.testing.assert_close(tensor.dense(), values, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(weight.dense(), values, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q8_0"])
@@ -304,7 +296,7 @@ def test_each_block_format_is_read_as_the_format_says(kind: str) -> None:
     weight = torch.randn(8, 96, generator=torch.Generator().manual_seed(3))
     raw = gguf.quantize(weight.numpy(), gguf.GGMLQuantizationType[kind])
     values = torch.from_numpy(gguf.dequantize(raw, gguf.GGMLQuantizationType[kind]).copy())
-    ours = blocks._blocks(torch.from_numpy(raw.copy()), kind)
+    ours = blocks.from_bytes(torch.from_numpy(raw.copy()), kind)
     torch.testing.assert_close(ours.dense(), values, atol=1e-6, rtol=1e-6)
     assert torch.equal(ours.rows(torch.tensor([5, 1])).dense(), ours.dense()[[5, 1]])
 
@@ -316,7 +308,7 @@ def test_a_kernel_is_its_matrix(name: str) -> None:
     given: kernels.Weight = weight
     if name == "gguf":
         raw = gguf.quantize(weight.numpy(), gguf.GGMLQuantizationType.Q4_1)
-        given = blocks._blocks(torch.from_numpy(raw.copy()), "Q4_1")
+        given = blocks.from_bytes(torch.from_numpy(raw.copy()), "Q4_1")
         weight = given.dense()
     assert kernels.available(name)
     error = (kernels.kernel(given, name)(rows).float() - rows @ weight.T).abs().max()

@@ -5,15 +5,11 @@ weight = scale · level + offset, a scale and an offset for every 32 weights of 
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 GROUP = 32
@@ -41,38 +37,7 @@ class Blocks:
         return Blocks(self.levels[index], self.bits, self.scale[index], self.offset[index])
 
 
-def read(path: Callable[[], Path], kept: Path) -> dict[str, Tensor | Blocks]:
-    """Every tensor of a GGUF file by its name: blocks where this module knows the format, else float32 [N, K].
-
-    Reading the file's tables takes seconds, so its tensors are kept at `kept` in a form that takes none; `path` gives
-    the file when that is not there yet.
-    """
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
-            save_file(dict(_raw(path())), Path(scratch) / "blocks")
-            os.replace(Path(scratch) / "blocks", kept)
-    tensors = {}
-    for name, tensor in load_file(kept).items():
-        kind, name = name.split(":")
-        tensors[name] = _blocks(tensor, kind) if kind in HEADERS else tensor
-    return tensors
-
-
-def _raw(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor by its format and name: the bytes of its blocks [N, bytes], or float32 [N, K] where they are not ours."""
-    import gguf
-
-    for tensor in gguf.GGUFReader(path).tensors:
-        kind = tensor.tensor_type.name
-        if kind in HEADERS:
-            yield f"{kind}:{tensor.name}", torch.from_numpy(tensor.data.copy())
-        else:
-            dense = gguf.dequantize(tensor.data, tensor.tensor_type)
-            yield f"F32:{tensor.name}", torch.from_numpy(dense.copy()).float()
-
-
-def _blocks(raw: Tensor, kind: str) -> Blocks:
+def from_bytes(raw: Tensor, kind: str) -> Blocks:
     """Rows of raw bytes [N, bytes] as blocks."""
     header = HEADERS[kind]
     each = raw.unflatten(-1, (-1, header + (GROUP if kind == "Q8_0" else GROUP // 2)))

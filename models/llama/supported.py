@@ -97,6 +97,8 @@ def _attention(config: Any) -> str:
 def _rotary(config: Any) -> str:
     rope = getattr(config, "rope_parameters", None) or {}
     kind = rope.get("rope_type", "default")
+    if kind == "longrope" and rope.get("long_factor") == rope.get("short_factor"):
+        return ""  # the same factors at every length, as a GGUF file of Llama 3 has them
     partial = float(rope.get("partial_rotary_factor", getattr(config, "partial_rotary_factor", None)) or 1.0) != 1.0
     if kind not in ROPE_TYPES or partial:
         return f"its rotary embedding is {'partial' if kind in ROPE_TYPES else kind}"

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from models.errors import ModelError
-from models.sources.configuration import config_of
+from models.sources.configuration import config_of, generation_of
 from models.sources.fit import FLOATS, harmless, refuse_not_finite, refuse_unfit, refuse_unscaled
 from models.sources.place import files_of
 from models.sources.quantised import quantised, refusal, refuse_unknown
@@ -18,11 +19,13 @@ from models.sources.tensors import tensors_of
 
 def module_of(source: Source, dtype: torch.dtype) -> Any:
     """The module with the weights of `source`. Raises ModelError for a model that would not be the file's."""
+    if source.file is not None:
+        return _of_gguf(source, dtype)
     config = config_of(source)
     method = quantised(config)
     if method:
         refuse_unknown(source.name, method)
-    tensors = {} if source.options.get("gguf_file") else tensors_of(files_of(source, config))
+    tensors = tensors_of(files_of(source, config))
     refuse_unscaled(source.name, tensors, bool(method))
     with source.in_one_sentence():
         try:
@@ -45,3 +48,24 @@ def module_of(source: Source, dtype: torch.dtype) -> Any:
     refuse_not_finite(source.name, model.named_parameters())
     plain = all(parameter.dtype in FLOATS for parameter in model.parameters())
     return model.to(dtype) if method and plain else model  # what was not quantised may have kept the file's type
+
+
+def _of_gguf(source: Source, dtype: torch.dtype) -> Any:
+    """The module of a GGUF file, with the weights that are read of it here."""
+    assert source.file is not None
+    config = config_of(source)
+    with source.in_one_sentence():
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        model, told = kind.from_pretrained(
+            None,
+            config=config,
+            state_dict=source.file.dense(dtype),
+            dtype=dtype,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    mismatched = {key: pair for key, *pair in told["mismatched_keys"]}
+    refuse_unfit(source.name, told["missing_keys"], told["unexpected_keys"], mismatched)
+    refuse_not_finite(source.name, model.named_parameters())
+    model.generation_config = generation_of(source, config)
+    return model

@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from models import embedded
 from models.errors import ModelError
+from models.gguf_files.model import GgufModel
+from models.gguf_files.splits import parts_of
 from models.sources.files import weight_files
 from models.sources.readable import refuse_no_gguf, refuse_unreadable
 from models.sources.reason import reason_of
@@ -21,8 +24,8 @@ EMBEDDED = "embedded"
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model's files are, and who it is. `gguf` gives the path of its GGUF file, where it has one; what is
-    made of it is kept in the folder `cache`."""
+    """Where a model's files are, and who it is. `gguf` gives the path of its GGUF file, where it has one; what takes long
+    to make of it is kept in the folder `cache`."""
 
     where: str
     name: str
@@ -30,6 +33,25 @@ class Source:
     options: Mapping[str, str] = field(default_factory=dict)
     gguf: Callable[[], Path] | None = None
     cache: Path = Path()
+
+    @cached_property
+    def file(self) -> GgufModel | None:
+        """The GGUF file, where it is all that there is of the model."""
+        return self.blocks if self.gguf and self.where.lower().endswith(".gguf") else None
+
+    @cached_property
+    def blocks(self) -> GgufModel:
+        """The GGUF file, whose blocks may run as they are."""
+        assert self.gguf is not None
+        return GgufModel(self.gguf(), self.cache, str(self.revision))
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether all maps of the layers can run as the blocks of a GGUF file; of the embedded model's it is known."""
+        if self.file is None:
+            return self.gguf is not None
+        some, every = self.file.in_blocks()
+        return some >= every - 1
 
     def revision_with(self, config: Any) -> str:
         """Its revision, or the commit that a configuration from the Hub was read at."""
@@ -60,8 +82,7 @@ def source_of(model: str, revision: str | None, cache: Path) -> Source:
         if not path.exists() and not path.is_symlink():
             raise ModelError(f"There is no file {model}; name an existing .gguf file, a model folder or a Hub id.")
         refuse_no_gguf(path)
-        options = {"gguf_file": path.name}
-        return Source(str(path.parent), path.stem, fingerprint(path), options, lambda: path, cache)
+        return Source(str(path), path.stem, fingerprint(*parts_of(path)), gguf=lambda: path, cache=cache)
     if (path / "adapter_config.json").is_file():
         raise ModelError(f"{model} holds an adapter, which is not applied here; merge it into the model and name that.")
     if path.is_dir():

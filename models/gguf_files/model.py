@@ -1,0 +1,129 @@
+"""A GGUF file as a model: its configuration, its weights under transformers' names, and the checks that they are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.errors import ModelError
+from models.gguf_files.architectures import ARCHITECTURES, READ_ELSEWHERE, Architecture
+from models.gguf_files.metadata import Metadata
+from models.gguf_files.reader import Stored
+from models.gguf_files.splits import joined
+from models.gguf_files.tensors import KEPT, dense_of, weights_of
+from models.llama.blocks import Blocks
+
+LONGEST_VECTOR = 1 << 16
+FOUR_BIT = ("Q4_0", "Q4_1")
+MAPS = (("attn_q", "attn_k", "attn_v"), ("attn_output",), ("ffn_gate", "ffn_up"), ("ffn_down",))
+
+
+class GgufModel:
+    """The model of one GGUF file, or of its parts. What takes long to unpack is kept in `cache` under `revision`.
+
+    Raises ModelError with one sentence for a file that is damaged, or that says something that is not read here.
+    """
+
+    def __init__(self, path: Path, cache: Path, revision: str) -> None:
+        self.name, self._kept = path.name, cache / KEPT / f"{revision}.safetensors"
+        contents = joined(path)
+        self.tensors: Mapping[str, Stored] = contents.tensors
+        self.metadata = Metadata(path.name, contents.metadata, contents.tensors)
+
+    @property
+    def architecture(self) -> Architecture:
+        known = ARCHITECTURES.get(self.metadata.architecture)
+        if known is None:
+            raise ModelError(
+                f"{self.name} is of the architecture {self.metadata.architecture!r}, whose GGUF files are not read exactly "
+                f"here; use the model's safetensors folder."
+            )
+        return known
+
+    @cached_property
+    def config(self) -> Any:
+        """transformers' configuration."""
+        from transformers import AutoConfig
+
+        said = self.architecture.configuration(self.metadata, self._vector)
+        embedding = self.tensors.get("token_embd.weight")
+        if embedding is None or embedding.shape[1:] != (said["hidden_size"],):
+            raise ModelError(
+                f"{self.name} holds no token_embd.weight of {said['hidden_size']} columns; convert it again."
+            )
+        if said["num_hidden_layers"] > len(self.tensors):
+            raise self.metadata.refused(
+                "block_count", f"is {said['num_hidden_layers']}, for {len(self.tensors)} tensors"
+            )
+        said["vocab_size"] = embedding.shape[0]
+        self.metadata.own("vocab_size")  # the tensor says it
+        if unread := self.metadata.unread():
+            raise self.metadata.refused(unread[0], "changes the model in a way that is not read here")
+        return AutoConfig.for_model(self.architecture.kind, **said)
+
+    def _vector(self, name: str) -> list[float]:
+        stored = self.tensors[name]
+        if len(stored.shape) != 1 or stored.shape[0] > LONGEST_VECTOR:
+            raise ModelError(f"{self.name} holds {name} in an unexpected shape; convert it again.")
+        values: list[float] = dense_of(stored).tolist()
+        return values
+
+    def _named(self, name: str) -> str:
+        """transformers' name of a tensor. Raises ModelError for one that would be dropped."""
+        *before, part, kind = name.split(".") if "." in name else ("", name, "")
+        known = self.architecture
+        if before[:1] == ["blk"] and len(before) == 2 and part in known.layer:
+            return f"{known.prefix}{before[1]}.{known.layer[part]}.{kind}"
+        if not before and part in known.outside:
+            return f"{known.outside[part]}.{kind}"
+        raise ModelError(f"{self.name} holds {name}, which is not read here; use the model's safetensors folder.")
+
+    def blocks(self) -> dict[str, Tensor | Blocks]:
+        """The weights in the file's own precision, rows of queries and keys in the file's order."""
+        named = {self._named(name): stored for name, stored in self._read_here().items()}
+        return weights_of(named, self._kept)
+
+    def dense(self, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+        """The weights as transformers has them, unpacked in float32 and rounded to `dtype`."""
+        known, weights = self.architecture, {}
+        for name, stored in self._read_here().items():
+            part = name.split(".")[-2]
+            weight = dense_of(stored)
+            if known.interleaved and part in ("attn_q", "attn_k"):
+                weight = self._apart(weight)
+            altered = known.alter[part](weight, self.metadata) if part in known.alter else weight
+            weights[self._named(name)] = altered.to(dtype)
+        return weights
+
+    def in_blocks(self) -> tuple[int, int]:
+        """How many maps run as the file's 4-bit blocks, and how many maps there are: queries, keys and values are one map,
+        as are gate and up."""
+        four = {name for name, stored in self.tensors.items() if stored.format in FOUR_BIT}
+        maps = [
+            [f"blk.{layer}.{part}.weight" for part in parts]
+            for layer in range(self.config.num_hidden_layers)
+            for parts in MAPS
+        ]
+        maps.append(["output.weight" if "output.weight" in self.tensors else "token_embd.weight"])
+        return sum(four.issuperset(parts) for parts in maps), len(maps)
+
+    def blocks_said(self) -> str:
+        """A sentence about the maps that do not run as blocks; empty where all do."""
+        some, every = self.in_blocks()
+        return f" {some} of {every} maps run as 4-bit blocks, the others as float16." if some < every else ""
+
+    def _read_here(self) -> dict[str, Stored]:
+        return {name: stored for name, stored in self.tensors.items() if name not in READ_ELSEWHERE}
+
+    def _apart(self, weight: Tensor) -> Tensor:
+        """Rows of queries or keys with what RoPE turns together half a head apart."""
+        size = self.config.head_dim
+        if weight.shape[0] % size:
+            return weight  # its shape is refused later on
+        order = torch.arange(weight.shape[0]).view(-1, size // 2, 2).transpose(1, 2).flatten()
+        return weight[order]

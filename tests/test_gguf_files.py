@@ -1,0 +1,169 @@
+"""GGUF files against llama.cpp, the reference for them: the same tokens and probabilities, or a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.small.gguf_files import gguf_file
+from benchmarks.small.tokens import SIZE
+from models.errors import ModelError
+from models.gguf_files import tensors
+from models.language_model import LanguageModel
+from models.llama.model import LlamaModel
+from models.loading import load_language_model
+from tests.llama_cpp import LlamaCpp
+
+PROMPT = [5, 60, 70, 80, 33, 150, 200, 9, 10, 11] * 4
+TOKENS = 24
+WHOLE = 70  # a token that is a whole character
+
+
+@pytest.fixture(scope="module")
+def llama_cpp() -> Iterator[LlamaCpp]:
+    server = LlamaCpp()
+    yield server
+    server.close()
+
+
+def load(path: Path, precision: str = "float32") -> LanguageModel:
+    return load_language_model(str(path), precision=precision, cache=path.parent / "cache", threads=1)
+
+
+def refusal(path: Path, precision: str = "float32") -> str:
+    with pytest.raises(ModelError) as caught:
+        load(path, precision)
+    assert str(caught.value).count("\n") == 0
+    return str(caught.value)
+
+
+def reference(llama_cpp: LlamaCpp, path: Path) -> Tensor:
+    """llama.cpp's log-probabilities [T, V] of its greedy reply."""
+    steps = llama_cpp.greedy(path, PROMPT, TOKENS, WHOLE)
+    return torch.tensor([[step[token] for token in range(SIZE)] for step in steps], dtype=torch.float64)
+
+
+def found(model: LanguageModel, reply: Tensor) -> Tensor:
+    """Our log-probabilities [T, V] of that reply."""
+    return torch.log_softmax(model.score(PROMPT, reply.argmax(-1).tolist()).double(), -1)
+
+
+def divergence(theirs: Tensor, ours: Tensor) -> float:
+    return float((theirs.exp() * (theirs - ours)).sum(-1).max())
+
+
+def agree(theirs: Tensor, ours: Tensor, margin: float) -> bool:
+    """Whether the greedy tokens are the same, but for those that are no likelier than the next by `margin` in the reference."""
+    chosen = theirs.gather(-1, ours.argmax(-1, keepdim=True))[:, 0]
+    return bool((theirs.amax(-1) - chosen <= margin).all())
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "family", ["llama-tied", "llama-odd", "qwen2", "qwen3", "llama-llama3", "llama-linear", "llama-yarn", "qwen2-yarn"]
+)
+def test_a_file_is_the_model_that_llama_cpp_runs(
+    tmp_path: Path, llama_cpp: LlamaCpp, family: str, precision: str
+) -> None:
+    path = gguf_file(tmp_path / "m.gguf", family)
+    theirs, model = reference(llama_cpp, path), load(path, precision)
+    assert isinstance(model, LlamaModel) == (precision == "float16")
+    ours = found(model, theirs)
+    assert divergence(theirs, ours) < {"float32": 1e-5, "float16": 1e-3}[precision]
+    assert agree(theirs, ours, {"float32": 1e-3, "float16": 0.05}[precision])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"rope.scaling.factor": 4.0},  # linear where no type is said
+        {"rope.scale_linear": 4.0},  # its older name
+        {"rope.scaling.type": "none", "rope.scaling.factor": 4.0},
+        {"rope.freq_base": 500.0},
+        {"rope.freq_base": None},
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 8.0},  # the original context is the context
+        {"rope.scaling.type": "yarn", "rope.scaling.factor": 4.0, "rope.scaling.original_context_length": 32},
+        {"attention.layer_norm_rms_epsilon": 0.5},
+    ],
+)  # fmt: skip
+def test_what_the_metadata_says_is_obeyed(tmp_path: Path, llama_cpp: LlamaCpp, said: dict[str, Any]) -> None:
+    path = gguf_file(tmp_path / "m.gguf", metadata={f"llama.{key}": value for key, value in said.items()})
+    theirs = reference(llama_cpp, path)
+    ours = found(load(path), theirs)
+    assert divergence(theirs, ours) < 1e-5
+    assert agree(theirs, ours, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"llama.rope.scaling.type": "longrope"}, "llama.rope.scaling.type is 'longrope'"),
+        ({"llama.rope.dimension_count": 8}, "llama.rope.dimension_count is 8 for heads of 16"),
+        ({"llama.attention.value_length": 8}, "llama.attention.value_length differs from that of keys"),
+        ({"llama.attention.causal": False}, "llama.attention.causal is False"),
+        ({"llama.attention.scale": 0.5}, "llama.attention.scale changes the model"),
+        ({"llama.logit_scale": 0.5}, "llama.logit_scale changes the model"),
+        ({"llama.final_logit_softcapping": 30.0}, "llama.final_logit_softcapping changes the model"),
+        ({"llama.attention.sliding_window": 16}, "llama.attention.sliding_window changes the model"),
+        ({"llama.expert_count": 4}, "llama.expert_count"),
+        ({"llama.attention.head_count_kv": [2, 1, 2]}, "llama.attention.head_count_kv differs from layer to layer"),
+        ({"llama.attention.head_count": 0}, "llama.attention.head_count must be a whole number"),
+        ({"llama.block_count": 2**31}, "llama.block_count is 2147483648"),
+        ({"llama.context_length": None}, "llama.context_length is missing"),
+        ({"llama.rope.freq_base": "high"}, "llama.rope.freq_base must be a number"),
+        ({"llama.feed_forward_length": 97}, "its configuration asks for [64, 97]"),
+        ({"llama.block_count": 4}, "lacks the tensor model.layers.3"),
+        ({"llama.block_count": 2}, "holds the tensor model.layers.2"),
+        ({"llama.embedding_length": 65}, "holds no token_embd.weight of 65 columns"),
+    ],
+)  # fmt: skip
+def test_what_the_metadata_says_and_is_not_read_is_named(tmp_path: Path, said: dict[str, Any], why: str) -> None:
+    assert why in refusal(gguf_file(tmp_path / "m.gguf", metadata=said))
+
+
+def test_another_architecture_is_refused_by_its_name(tmp_path: Path) -> None:
+    sentence = refusal(gguf_file(tmp_path / "m.gguf", "mamba"))
+    assert sentence == (
+        "m.gguf is of the architecture 'mamba', whose GGUF files are not read exactly here; use the model's safetensors folder."
+    )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"],
+)
+def test_every_format_is_unpacked_as_llama_cpp_does(tmp_path: Path, llama_cpp: LlamaCpp, kind: str) -> None:
+    """llama.cpp quantises what its quantised maps read, so its own noise is what a small model's numbers differ by."""
+    path = gguf_file(tmp_path / "m.gguf", kind=kind)
+    theirs = reference(llama_cpp, path)
+    ours = found(load(path), theirs)
+    assert divergence(theirs, ours) < (1e-4 if kind == "F16" else 0.1)
+    assert agree(theirs, ours, 0.01 if kind == "F16" else 0.5)
+
+
+def test_blocks_of_four_bits_run_as_they_are(tmp_path: Path, llama_cpp: LlamaCpp) -> None:
+    path = gguf_file(tmp_path / "m.gguf", "llama-llama3", kind="Q4_1")
+    theirs, model = reference(llama_cpp, path), load(path, "gguf")
+    assert model.precision == "gguf"
+    ours = found(model, theirs)
+    assert divergence(theirs, ours) < 0.1
+    assert agree(theirs, ours, 0.5)
+    assert not (path.parent / "cache" / tensors.KEPT).exists()
+
+
+def test_what_was_unpacked_is_kept_small_and_made_again_where_it_is_damaged(tmp_path: Path) -> None:
+    path = gguf_file(tmp_path / "m.gguf", kind="Q6_K")
+    first = load(path, "float16").score(PROMPT, PROMPT)
+    (kept,) = (tmp_path / "cache" / tensors.KEPT).iterdir()
+    numbers = sum(stored.data.size for stored in gguf.GGUFReader(path).tensors if stored.tensor_type.name == "Q6_K")
+    assert kept.stat().st_size < 2.2 * numbers / 210 * 256
+    for damaged in (b"", kept.read_bytes()[:-100], b"not safetensors"):
+        kept.write_bytes(damaged)
+        assert torch.equal(load(path, "float16").score(PROMPT, PROMPT), first)
+    assert torch.equal(load(path, "float16").score(PROMPT, PROMPT), first)
