@@ -370,7 +370,7 @@ def test_a_reply_ends_with_every_token_that_anything_names() -> None:
     )
     assert turn_end(told.tokenizer) == ids["<|end|>"]
     assert end_ids_of(generation(), told.tokenizer) == {ids["</s>"], ids["<|end|>"]}
-    assert end_ids_of(generation(7), told.tokenizer, [ids["<|eot|>"], None]) == {7, *ids.values()}
+    assert end_ids_of(generation(7, ids["<|eot|>"]), told.tokenizer) == {7, *ids.values()}
     assert end_ids_of(generation(7, 9), told.tokenizer) == {7, 9, ids["</s>"], ids["<|end|>"]}
 
 

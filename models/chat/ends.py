@@ -11,12 +11,12 @@ from models.chat.rendering import RefusedError, Template
 REPLY = "\U000f0000"  # no template writes it of its own accord
 
 
-def end_ids_of(generation_config: Any, tokenizer: Any, named: Iterable[int | None] = ()) -> frozenset[int]:
-    """The end tokens of the generation configuration and the tokenizer, that with which the chat template ends a reply,
-    and those `named` elsewhere."""
+def end_ids_of(generation_config: Any, tokenizer: Any) -> frozenset[int]:
+    """The end tokens of the generation configuration, which for a GGUF file has those that the file names, and of the
+    tokenizer, and that with which the chat template ends a reply."""
     configured = generation_config.eos_token_id
     ids = configured if isinstance(configured, list | tuple) else [configured]
-    known = [*ids, tokenizer.eos_token_id, turn_end(tokenizer), *named]
+    known = [*ids, tokenizer.eos_token_id, turn_end(tokenizer)]
     return frozenset(int(i) for i in known if i is not None and i >= 0)
 
 
