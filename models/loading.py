@@ -11,6 +11,7 @@ import transformers
 
 from models.chat.ends import end_ids_of
 from models.errors import ModelError
+from models.families import context_length
 from models.language_model import LanguageModel
 from models.llama import kernels
 from models.llama.comparison import reference_of
@@ -107,11 +108,11 @@ def _for_transformers(device: torch.device, asked: str) -> tuple[str, str]:
 def _transformers(source: Source, device: torch.device, precision: str, reason: str) -> TransformersModel:
     with source.in_one_sentence():
         model = module_of(source, getattr(torch, precision))
+        if method := quantised(model.config):
+            first = torch.zeros(1, 1, dtype=torch.long, device=device)
+            refuse_unable(source.name, method, lambda: model.to(device)(first).logits)
         loaded = TransformersModel(model, tokenizer_of(source), source.name, source.revision_with(model.config), device)
-    method = quantised(model.config)
-    if method:
-        refuse_unable(source.name, method, lambda: loaded.score([0], [0]))
-    loaded.precision_reason = reason
+    loaded.precision_reason = " ".join([reason, *loaded.family.notes])
     return loaded
 
 
@@ -135,7 +136,7 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
             name=source.name,
             revision=source.revision_with(config),
             precision=chosen,
-            context_length=text.max_position_embeddings,
+            context_length=context_length(text),
             end_ids=end_ids_of(generation_of(source, config), tokenizer),
         )
     loaded.precision_reason = f"{reason}{network.exceptions()} {compared}"

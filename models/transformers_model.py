@@ -5,29 +5,23 @@ Shapes: B rows, T time, V vocabulary, H hidden.
 
 from __future__ import annotations
 
-import copy
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
+from models.caches import Apart, Kept, padded, size_of
 from models.chat.ends import end_ids_of
-from models.errors import ModelError
+from models.families import Family
 from models.language_model import LanguageModel, Output
+from models.rotary import Stretching
 
+LEAST = 64  # positions of a row
+ROUNDING = 0.3  # of the spread of logits, at most, in bfloat16; a broken cache gives other logits altogether
 STEP_ROWS = 8  # rows of every decode step of up to STEP_ROWS // 2 lanes: see rows_for
-
-
-@dataclass
-class Joined:
-    """A cache whose rows are prompts of different lengths, the shorter ones padded on the left by `padding` [B] places."""
-
-    cache: Any
-    padding: Tensor
 
 
 class TransformersModel(LanguageModel):
@@ -36,23 +30,24 @@ class TransformersModel(LanguageModel):
     merges = False
 
     def __init__(self, model: Any, tokenizer: Any, name: str, revision: str, device: torch.device) -> None:
-        config = model.config.get_text_config()
+        self.family = Family.of(model)
         super().__init__(
             tokenizer,
             name,
             revision,
             str(model.dtype).removeprefix("torch."),
-            config.max_position_embeddings,
+            self.family.context_length,
             end_ids_of(model.generation_config, tokenizer),
         )
         self._model, self.device = model.to(device).eval().requires_grad_(False), device
-        self.vocab_size, self.hidden_size = model.get_output_embeddings().weight.shape
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
-        self.depth = int(config.num_hidden_layers)
-        self.position_bytes = self.depth * 2 * _key_width(config) * model.dtype.itemsize
-        self.joins = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+        self._stretching = Stretching(model)
+        self.depth = self.family.depth
+        self.joins = self.family.plain and not self.family.alone and not self._stretching.acts
         self._hidden: Tensor | None = None
+        self._running = threading.Lock()  # a module keeps the state and the rotary angles of a pass in itself
         model.get_output_embeddings().register_forward_pre_hook(self._keep_hidden)
+        self.vocab_size, self.hidden_size, self.position_bytes = self._tried()
 
     def _keep_hidden(self, module: Any, inputs: tuple[Tensor, ...]) -> None:
         self._hidden = inputs[0]
@@ -66,102 +61,152 @@ class TransformersModel(LanguageModel):
         by the half of the batch it stands in. Up to four lanes therefore always stand in the first half of eight rows:
         a lane's logits are then the same bits alone and in company. Eight rows cost what four do. More lanes than
         that are equal to float32 rounding only.
+
+        Where experts take the rows that are sent to them, no number of rows helps: such a model runs every lane by itself.
         """
-        return STEP_ROWS if lanes <= STEP_ROWS // 2 else lanes
+        return STEP_ROWS if lanes <= STEP_ROWS // 2 and not self.family.alone else lanes
 
     def begin(self, ids: Sequence[int]) -> tuple[Any, list[Tensor]]:
         """A prompt about to be read: an empty cache of one row, and the pieces [1, T] to feed to it."""
-        return DynamicCache(config=self._model.config), [torch.tensor([list(ids)])]
+        return Kept(), [torch.tensor([list(ids)])]
 
     @torch.inference_mode()
     def forward(self, asks: Sequence[tuple[Tensor, Any]]) -> list[Output]:
         """Feed tokens [B, T] to every cache, one after the other; the output at the last token of each."""
-        return [self._forward(tokens, cache) for tokens, cache in asks]
+        return [self._fed(tokens, cache) for tokens, cache in asks]
 
     @torch.inference_mode()
     def expand(self, cache: Any, rows: int) -> Any:
         """The prompt's cache for `rows` rows, made from the one-row cache in place."""
-        cache.batch_repeat_interleave(rows)
-        return cache
+        return self._apart([cache], [rows]) if self.family.alone else cache.expand(rows)
 
     def fork(self, cache: Any) -> Any:
         """A copy of a cache; the two then grow apart."""
-        return copy.deepcopy(cache)
+        return cache.fork()
 
     @torch.inference_mode()
-    def join(self, caches: Sequence[Any], counts: Sequence[int]) -> Joined:
-        """One cache of sum(counts) rows out of one-row caches of any lengths. Raises ModelError for windowed attention."""
-        if not self.joins:
-            raise ModelError(
-                f"{self.name} attends through a window, so prompts of different lengths cannot share its steps; choose a "
-                f"policy without a second prompt."
-            )
-        lengths = [cache.get_seq_length() for cache in caches]
-        joined = DynamicCache(config=self._model.config)
-        for index, layers in enumerate(zip(*(cache.layers for cache in caches), strict=True)):
-            joined.update(
-                torch.cat([_padded(layer.keys, max(lengths), n) for layer, n in zip(layers, counts, strict=True)]),
-                torch.cat([_padded(layer.values, max(lengths), n) for layer, n in zip(layers, counts, strict=True)]),
-                index,
-            )
-        padding = [max(lengths) - length for length, n in zip(lengths, counts, strict=True) for _ in range(n)]
-        return Joined(joined, torch.tensor(padding))
+    def join(self, caches: Sequence[Any], counts: Sequence[int]) -> Any:
+        """One cache of sum(counts) rows out of one-row caches of any lengths.
+
+        Where rows with padding would not be what they are alone, every prompt's rows are fed by themselves.
+        """
+        if self.joins:
+            return padded(caches, counts, self._model.config)
+        return self._apart(caches, counts)
+
+    def _apart(self, caches: Sequence[Kept], counts: Sequence[int]) -> Apart:
+        """Rows of each of these one-row caches, fed by themselves: as many as a step of so many lanes has, or row by row."""
+        if self.family.alone:
+            rows = [cache.fork() for cache, count in zip(caches, counts, strict=True) for _ in range(count)]
+            return Apart(rows, [1] * len(rows))
+        parts = [cache.fork().expand(self.rows_for(count)) for cache, count in zip(caches, counts, strict=True)]
+        return Apart(parts, list(counts))
 
     @torch.inference_mode()
     def select(self, cache: Any, rows: Sequence[int]) -> Any:
         """The cache with these of its rows, in this order, repeats allowed; in place."""
-        cache.batch_select_indices(torch.tensor(list(rows), device=self.device))
-        return cache
+        return cache.select(rows)
 
     @torch.inference_mode()
     def score(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         """Teacher-forced logits [T, V]: row t is what reply token t was, or would be, drawn from."""
-        ids = torch.tensor([[*prompt_ids, *reply_ids[:-1]]], device=self.device)
-        logits: Tensor = self._model(ids, use_cache=False, logits_to_keep=len(reply_ids)).logits[0]
-        return logits.float().cpu()
-
-    @torch.inference_mode()
-    def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """States [T, H] and logits [T, V] of one pass: those of `features` and `score`."""
-        logits = self.score(prompt_ids, reply_ids)
-        assert self._hidden is not None
-        return self._hidden[0, -len(reply_ids) :].float().cpu(), logits
+        return self.teacher_forced(prompt_ids, reply_ids)[1]
 
     @torch.inference_mode()
     def features(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> Tensor:
         """Teacher-forced states [T, H]: row t is the state that chose reply token t."""
+        return self.teacher_forced(prompt_ids, reply_ids)[0]
+
+    @torch.inference_mode()
+    def teacher_forced(self, prompt_ids: Sequence[int], reply_ids: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """States [T, H] and logits [T, V] of one pass: those of `features` and `score`.
+
+        Where rotary angles depend on how much has been read, in as many passes as they change.
+        """
         ids = torch.tensor([[*prompt_ids, *reply_ids[:-1]]])
-        self._forward(ids, None, logits_to_keep=len(reply_ids))
-        assert self._hidden is not None
-        return self._hidden[0, -len(reply_ids) :].float().cpu()
+        pieces = ids.split(self._pieces(len(prompt_ids), ids.shape[1]), dim=1)
+        cache, left, states, logits = Kept() if len(pieces) > 1 else None, ids.shape[1], [], []
+        for piece in pieces:
+            left -= piece.shape[1]
+            wanted = min(piece.shape[1], len(reply_ids) - left)
+            if wanted > 0 or cache is not None:
+                found, state = self._run(piece, cache, max(wanted, 1))
+                states.append(state[0, len(state[0]) - wanted :])
+                logits.append(found[0, len(found[0]) - wanted :])
+        return torch.cat(states).float().cpu(), torch.cat(logits).float().cpu()
 
-    def _forward(self, ids: Tensor, cache: Any, logits_to_keep: int = 1) -> Output:
-        places: dict[str, Tensor] = {}
-        if isinstance(cache, Joined):
-            cache, padding = cache.cache, cache.padding[:, None]
-            past = cache.get_seq_length()
-            places = {
-                "attention_mask": (torch.arange(past + ids.shape[1]) >= padding).long().to(self.device),
-                "position_ids": (torch.arange(past, past + ids.shape[1]) - padding).to(self.device),
-            }
-        out = self._model(
-            ids.to(self.device),
-            past_key_values=cache,
-            use_cache=cache is not None,
-            logits_to_keep=logits_to_keep,
-            **places,
-        )
-        assert self._hidden is not None
-        return Output(out.logits[:, -1].float().cpu(), self._hidden[:, -1].float().cpu())
+    def _pieces(self, prompt: int, length: int) -> list[int]:
+        """How many tokens of `length` go through the model at once so that each gives what it gave when it was decoded."""
+        if self.family.clamped:
+            return [prompt] + [1] * (length - prompt)
+        return self._stretching.pieces(prompt, length)
 
+    def _fed(self, tokens: Tensor, cache: Any) -> Output:
+        if isinstance(cache, Apart):
+            outputs = []
+            for piece, part in zip(tokens.split(cache.counts), cache.parts, strict=True):
+                filling = piece[:1].expand(part.rows - len(piece), -1)
+                output = self._fed(torch.cat([piece, filling]), part)
+                outputs.append((output.logits[: len(piece)], output.hidden[: len(piece)]))
+            return Output(*map(torch.cat, zip(*outputs, strict=True)))
+        pieces = [tokens] if self.family.several or cache.state is None else tokens.split(1, dim=1)
+        logits, hidden = [self._run(piece, cache, 1) for piece in pieces][-1]
+        return Output(logits[:, -1].float().cpu(), hidden[:, -1].float().cpu())
 
-def _key_width(config: Any) -> int:
-    """Numbers that one position's keys take in a layer, as the common configurations say it."""
-    heads = int(config.num_attention_heads)
-    size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
-    return size * int(getattr(config, "num_key_value_heads", None) or heads)
+    def _run(self, tokens: Tensor, cache: Kept | None, last: int) -> tuple[Tensor, Tensor]:
+        """Logits [B, last or more, V] and states [B, last or more, H] of one pass over tokens [B, T] behind a cache, which
+        then holds them too.
+        """
+        ids = tokens if cache is None else torch.cat([cache.ids, tokens], dim=1)
+        state = None if cache is None or self._stretching.reads_again(ids, tokens, cache.state) else cache.state
+        fed = tokens if state is not None else ids
+        options = self._options(ids, fed, last, None if cache is None else cache.padding)
+        if self.family.keeps is not None and cache is not None:
+            options |= {"use_cache": True, self.family.keeps: self._empty() if state is None else state}
+        with self._running:
+            self._stretching.forget()
+            out = self._model(fed.to(self.device), **options)
+            assert self._hidden is not None
+            found = out.logits, self._hidden
+        if cache is not None:
+            cache.ids = ids
+            if self.family.keeps is not None:
+                cache.state = out.get(self.family.keeps, options[self.family.keeps])
+        return found
 
+    def _empty(self) -> Any:
+        """What a model that has read nothing keeps, as `generate` begins; None where the model makes it by itself."""
+        if not self._model._supports_default_dynamic_cache():
+            return None
+        return DynamicCache(config=self._model.config.get_text_config(decoder=True))
 
-def _padded(values: Tensor, length: int, rows: int) -> Tensor:
-    """[1, heads, T, D] → [rows, heads, length, D], zeros on the left."""
-    return torch.nn.functional.pad(values, (0, 0, length - values.shape[-2], 0)).expand(rows, -1, -1, -1)
+    def _options(self, ids: Tensor, fed: Tensor, last: int, padding: Tensor | None) -> dict[str, Any]:
+        """What a pass over the last tokens `fed` [B, T] of `ids` [B, L] is told beside its cache."""
+        options: dict[str, Any] = {"logits_to_keep": last} if self.family.slices else {}
+        if self.family.chooses:
+            options["use_cache"] = False
+        places = torch.arange(ids.shape[1])
+        if padding is not None:
+            options["attention_mask"] = (places >= padding[:, None]).long().to(self.device)
+        if padding is not None or (self.family.placed and fed.shape[1] < ids.shape[1]):
+            start = torch.zeros(1, dtype=torch.long) if padding is None else padding
+            options["position_ids"] = (places[ids.shape[1] - fed.shape[1] :] - start[:, None]).to(self.device)
+        return options
+
+    @torch.inference_mode()
+    def _tried(self) -> tuple[int, int, int]:
+        """The width of logits and of states, and the bytes of a position of a row, by what a few tokens take of it.
+
+        What does not grow counts as if a row held LEAST positions. Where the cache is not plain keys and values, what the
+        model gives behind it is compared with what it gives without, and what differs by more than rounding is not used.
+        """
+        ids, cache, sizes = torch.arange(1, 5)[None], Kept(), []
+        for piece in ids.split([2, 1, 1], dim=1):
+            logits, hidden = self._run(piece, cache, 1)
+            sizes.append(size_of(cache.state))
+        if self.family.keeps is not None and not (self.family.plain or self.family.clamped):
+            whole, _ = self._run(ids, None, 1)
+            if not float((whole - logits)[:, -1].abs().max()) <= ROUNDING * float(whole[:, -1].std()):
+                self.family = self.family.reading_again()
+        grows = sizes[-1] - sizes[-2]
+        return logits.shape[-1], hidden.shape[-1], max(1, grows + max(0, sizes[-1] - 4 * grows) // LEAST)

@@ -182,11 +182,14 @@ def test_a_source_beyond_the_context_is_refused_in_one_sentence(embedded_model: 
         run(embedded_model, ["kl-guided"], replace(ASKED, source="word " * 10_000))
 
 
-def test_where_prompts_cannot_share_steps_only_the_comparison_is_refused(
+def test_where_prompts_cannot_share_a_step_each_has_its_own(
     embedded_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    request = replace(ASKED, max_tokens=4)
+    (shared,) = run(embedded_model, ["kl-guided"], request)
     monkeypatch.setattr(embedded_model, "joins", False)
-    request = replace(ASKED, max_tokens=2)
-    assert len(run(embedded_model, ["fixed"], request)[0].steps) == 2
-    with pytest.raises(ModelError, match="choose a policy without a second prompt"):
-        run(embedded_model, ["kl-guided"], request)
+    (plain,), (guided,) = (run(embedded_model, [spec], request) for spec in ("fixed", "kl-guided"))
+    assert guided.token_ids == shared.token_ids
+    for step, other in zip(guided.steps, shared.steps, strict=True):
+        assert step.channel["kl"] == pytest.approx(other.channel["kl"], rel=1e-3, abs=1e-5)
+    assert [trace.id for trace in run(embedded_model, ["fixed", "kl-guided"], request)] == [plain.id, guided.id]

@@ -77,7 +77,7 @@ def test_other_architectures_can_be_cut_too(kind: str) -> None:
     cut = with_lens(model, 2, lens, "cut", "0")
     torch.testing.assert_close(cut.score(IDS, REPLY), expected(model, 2, lens), atol=1e-4, rtol=1e-4)
     _, cache = cut.prefill(IDS)
-    assert len(cache.layers) == 2
+    assert len(cache.state.layers) == 2
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2", "gemma2"])

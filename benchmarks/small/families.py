@@ -56,7 +56,10 @@ def rope(kind: str, **scaling: Any) -> dict[str, Any]:
 
 
 LLAMA3 = rope("llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0)
-LONGROPE = rope("longrope", short_factor=[1.0 + 0.05 * i for i in range(8)], long_factor=[2.0 + i for i in range(8)])
+FACTORS = {"short_factor": [1.0 + 0.05 * i for i in range(8)], "long_factor": [2.0 + i for i in range(8)]}
+LONGROPE = rope("longrope", **FACTORS)
+MLA = {"q_lora_rank": 32, "kv_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 16,
+       "head_dim": 8, "num_key_value_heads": 4}  # fmt: skip
 FAMILIES: Mapping[str, Family] = {
     # what models.llama runs
     "llama": Family("llama"),
@@ -78,6 +81,7 @@ FAMILIES: Mapping[str, Family] = {
     "llama-partial": Family(
         "llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
     ),
+    "llama-longrope": Family("llama", LONGROPE),
     "mistral-window": Family("mistral"),
     "qwen2-window": Family("qwen2", {"use_sliding_window": True, "max_window_layers": 1}),
     "qwen3-window": Family("qwen3", {"use_sliding_window": True, "max_window_layers": 1}),
@@ -125,6 +129,7 @@ FAMILIES: Mapping[str, Family] = {
     "olmo": Family("olmo"),
     "olmo2": Family("olmo2"),
     "olmo3": Family("olmo3"),
+    "openai-gpt": Family("openai-gpt"),
     "opt": Family("opt", {"ffn_dim": 96, "word_embed_proj_dim": 64}),
     "persimmon": Family("persimmon"),
     "phi": Family("phi"),
@@ -135,11 +140,16 @@ FAMILIES: Mapping[str, Family] = {
     "vaultgemma": Family("vaultgemma"),
     "xglm": Family("xglm", {"ffn_dim": 96}),
     # mixtures of experts
+    "deepseek_v3": Family("deepseek_v3", {**MLA, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1}),
     "gpt_oss": Family("gpt_oss"),
     "granitemoe": Family("granitemoe"),
+    "llama4": Family("llama4_text", {"intermediate_size_mlp": 96, "attention_chunk_size": 16}),
     "mixtral": Family("mixtral", {"sliding_window": None}),
     "olmoe": Family("olmoe"),
     "phimoe": Family("phimoe"),
+    "phimoe-longrope": Family(
+        "phimoe", rope("longrope", **FACTORS, short_mscale=1.1, long_mscale=1.3) | {"sliding_window": None}
+    ),
     "qwen2_moe": Family("qwen2_moe"),
     "qwen3_moe": Family("qwen3_moe", {"norm_topk_prob": True}),
     # recurrent, and hybrids of attention and recurrence
@@ -156,6 +166,30 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "recurrent_gemma": Family("recurrent_gemma", {"attention_window_size": 32}),
     "rwkv": Family("rwkv", {"context_length": CONTEXT}),
+    "bamba": Family(
+        "bamba", {"attn_layer_indices": [1], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 8}
+    ),
+    "granitemoehybrid": Family(
+        "granitemoehybrid",
+        {"layer_types": ["mamba", "attention", "mamba"], "mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16,
+         "mamba_n_groups": 1, "shared_intermediate_size": 48},
+    ),
+    "kimi_linear": Family("kimi_linear", {"layer_types": ["linear_attention", "full_attention", "linear_attention"], **MLA}),
+    "minimax": Family(
+        "minimax", {"layer_types": ["linear_attention", "full_attention", "linear_attention"], "sliding_window": None}
+    ),
+    "minimax-window": Family("minimax", {"layer_types": ["linear_attention", "full_attention", "linear_attention"]}),
+    "nemotron_h": Family(
+        "nemotron_h",
+        {"layers_block_type": ["mamba", "attention", "moe", "mamba"], "mamba_num_heads": 8, "mamba_head_dim": 16,
+         "ssm_state_size": 16, "n_groups": 2, "chunk_size": 8, "moe_shared_expert_intermediate_size": 48},
+    ),
+    "xlstm": Family("xlstm", {"num_heads": 4}),
+    "zamba2": Family(
+        "zamba2",
+        {"num_hidden_layers": 4, "layers_block_type": ["mamba", "mamba", "hybrid", "mamba"], "num_mem_blocks": 1,
+         "mamba_d_state": 16, "n_mamba_heads": 8, "chunk_size": 8},
+    ),
     # encoder–decoders, which are refused
     "t5": Family("t5", {"d_model": 64, "d_ff": 96, "d_kv": 16, "num_layers": 2, "num_heads": 4, "pad_token_id": 0, "decoder_start_token_id": 0}),
     "bart": Family(

@@ -6,16 +6,24 @@ from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
+from models.errors import ModelError
+from models.families import refused
 from models.gguf_files import tokenizer
 from models.sources.source import Source
 
 
 def config_of(source: Source) -> Any:
-    """The configuration, as transformers reads it, or as llama.cpp does where it is a GGUF file's."""
+    """The configuration, as transformers reads it, or as llama.cpp does where it is a GGUF file's.
+
+    Raises ModelError for one of a model that cannot decode here.
+    """
     with source.in_one_sentence():
         if source.file is not None:
             return source.file.config
-        return AutoConfig.from_pretrained(source.where, trust_remote_code=False, **source.options)
+        config = AutoConfig.from_pretrained(source.where, trust_remote_code=False, **source.options)
+    if why_not := refused(config):
+        raise ModelError(f"{source.name} cannot decode here, since {why_not}; choose a causal language model of text.")
+    return config
 
 
 def tokenizer_of(source: Source) -> Any:

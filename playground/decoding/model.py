@@ -25,7 +25,7 @@ class ModelOutput(Protocol):
 class Model(Protocol):
     """A frozen causal language model with its tokenizer.
 
-    `parameters` counts what one token's forward pass reads, `position_bytes` what one position of one row's cache takes; `joins` says whether `join` can serve this model, `merges`
+    `parameters` counts what one token's forward pass reads, `position_bytes` what one position of one row's cache takes; `joins` says whether what `join` makes is read in one pass, `merges`
     whether `forward` serves several callers in one pass, no caller's figures depending on the others to the last bit.
     """
 
