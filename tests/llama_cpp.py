@@ -36,6 +36,10 @@ class LlamaCpp:
         found: list[list[int]] = self._asked(path=str(path), texts=list(texts), special=special)
         return found
 
+    def ends(self, path: Path, tokens: Sequence[int]) -> set[int]:
+        """Those of the tokens that it ends a reply at."""
+        return set(self._asked(path=str(path), stops=list(tokens)))
+
     def close(self) -> None:
         with self._process as process:
             process.terminate()
@@ -66,7 +70,8 @@ def _serve() -> None:
             params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
             params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
             server = xllamacpp.Server(params)
-        print(json.dumps({"answer": _ids(server, asked) if "texts" in asked else _greedy(server, asked)}), flush=True)
+        answer = next(answer for key, answer in ANSWERS.items() if key in asked)
+        print(json.dumps({"answer": answer(server, asked)}), flush=True)
 
 
 def _greedy(server: Any, asked: dict[str, Any]) -> list[dict[int, float]]:
@@ -92,6 +97,16 @@ def _ids(server: Any, asked: dict[str, Any]) -> list[list[int]]:
             found.append(json.load(answer)["tokens"])
     return found
 
+
+def _ends(server: Any, asked: dict[str, Any]) -> list[int]:
+    """Every token is chosen in its turn, and the reply then either has ended or has not."""
+    question = {"prompt": [3, 4, 5], "n_predict": 2, "temperature": 0.0}
+    biased = [(token, question | {"logit_bias": [[token, 1000]]}) for token in asked["stops"]]
+    replies = [(token, server.handle_completions(one)) for token, one in biased]
+    return [token for token, reply in replies if reply["choices"][0]["finish_reason"] == "stop"]
+
+
+ANSWERS = {"texts": _ids, "stops": _ends, "prompt": _greedy}
 
 if __name__ == "__main__":
     _serve()

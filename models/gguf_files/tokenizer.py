@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
 from models.errors import ModelError
@@ -58,13 +58,12 @@ def tokenizer_of(metadata: Metadata) -> Any:
         raise ModelError(f"The tokenizer of {metadata.name} is damaged ({error}); convert it again.") from error
     _add_tokens(built, metadata, vocabulary)
     names = _special(metadata, vocabulary, MODELS[kind])
-    _begin_and_end(built, metadata, names, rule, vocabulary)
-    templates = _templates(metadata)
     return PreTrainedTokenizerFast(
         tokenizer_object=built,
         clean_up_tokenization_spaces=False,
         add_bos_token=_flag(metadata, "add_bos_token", rule.begins) and "bos_token" in names,
-        chat_template=templates,
+        add_eos_token=_flag(metadata, "add_eos_token", False) and "eos_token" in names,
+        chat_template=_templates(metadata),
         **names,
     )
 
@@ -186,20 +185,6 @@ def _special(metadata: Metadata, vocabulary: Vocabulary, byte_level: bool) -> di
         if number is not None and number < len(vocabulary.tokens):
             names[f"{theirs}_token"] = vocabulary.tokens[number]
     return names
-
-
-def _begin_and_end(
-    built: Tokenizer, metadata: Metadata, names: dict[str, str], rule: Rule, vocabulary: Vocabulary
-) -> None:
-    begin = names.get("bos_token") if _flag(metadata, "add_bos_token", rule.begins) else None
-    end = names.get("eos_token") if _flag(metadata, "add_eos_token", False) else None
-    around = [token for token in (begin, end) if token is not None]
-    if around:
-        built.post_processor = processors.TemplateProcessing(
-            single=[token for token in (begin, "$A", end) if token is not None],
-            pair=[token for token in (begin, "$A", "$B", end) if token is not None],
-            special_tokens=[(token, vocabulary.tokens.index(token)) for token in dict.fromkeys(around)],
-        )
 
 
 def _flag(metadata: Metadata, key: str, default: bool) -> bool:
