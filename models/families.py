@@ -49,6 +49,10 @@ def refused(config: Any) -> str:
         return f"transformers has no causal language model of the type {kind}"
     if not getattr(config, "is_decoder", True) and kind not in CAUSAL_ANYHOW:
         return f"{kind} is a masked language model, which sees what comes after a token"
+    text = config.get_text_config()
+    both = getattr(text, "use_bidirectional_attention", False) in (True, "all")
+    if both or getattr(text, "is_causal", True) is False:
+        return "its configuration lets it see what comes after a token"
     return ""
 
 

@@ -15,6 +15,7 @@ from transformers import DynamicCache
 
 from models.caches import Apart, Kept, padded, size_of
 from models.chat.ends import end_ids_of
+from models.errors import ModelError
 from models.families import Family
 from models.language_model import LanguageModel, Output
 from models.rotary import Stretching
@@ -204,6 +205,8 @@ class TransformersModel(LanguageModel):
         for piece in ids.split([2, 1, 1], dim=1):
             logits, hidden = self._run(piece, cache, 1)
             sizes.append(size_of(cache.state))
+        if not torch.isfinite(logits).all():
+            raise ModelError(f"The logits of {self.name} are no finite numbers; fetch or save the model again.")
         if self.family.keeps is not None and not (self.family.plain or self.family.clamped):
             whole, _ = self._run(ids, None, 1)
             if not float((whole - logits)[:, -1].abs().max()) <= ROUNDING * float(whole[:, -1].std()):

@@ -28,6 +28,7 @@ NAMES = (
     "database",
     "engine",
     "families",
+    "loading",
     "memory",
     "policies",
     "precision",
