@@ -24,7 +24,7 @@ from models.sources.configuration import config_of, generation_of, tokenizer_of
 from models.sources.fit import fitted, refuse_unscaled
 from models.sources.module import module_of
 from models.sources.place import files_of
-from models.sources.quantised import quantised
+from models.sources.quantised import quantised, refuse_unable
 from models.sources.source import EMBEDDED, Source, source_of
 from models.sources.tensors import tensors_of
 from models.threads import Threads, allowed, at_most
