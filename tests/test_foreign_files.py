@@ -116,6 +116,7 @@ LYING_AROUND = [
     ({"config.json": "{}", "part-1.safetensors": ""}, "save_pretrained"),
     ({"one/config.json": "{}", "two/config.json": "{}"}, "/one"),
     ({"models--a--b/snapshots/0/config.json": "{}"}, "snapshots/0"),
+    ({"model.safetensors": "\x02" + "\0" * 7 + "{}"}, "no config.json; name a folder"),
     ({"tokenizer.json": "{}"}, "config.json"),
     ({}, "config.json"),
 ]
@@ -149,6 +150,17 @@ def test_a_configuration_that_cannot_be_is_told_by_its_field(
     (folder / "config.json").unlink()
     (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
     assert says in refusal(folder, "auto")
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"added_tokens": [{"id": -1}]}', '{"version": "1.0", "model": {"type": "BPE"}}']
+)
+def test_a_tokenizer_that_cannot_be_read_is_named(folder: Path, text: str) -> None:
+    (folder / "tokenizer.json").unlink()
+    (folder / "tokenizer.json").write_text(text)
+    sentence = refusal(folder)
+    assert "tokenizer" in sentence
+    assert "or name another one" in sentence
 
 
 def test_a_template_that_is_no_text_is_named(folder: Path) -> None:

@@ -65,8 +65,9 @@ class Source:
         except ModelError:
             raise
         except Exception as error:
-            place = "" if self.where == self.name else f" from {self.where[-120:]}"
-            advice = "use a folder with config.json and safetensors, a .gguf file or a reachable Hub id"
+            place, advice = f" from {self.where[-120:]}", "fetch or save the model again, or name another one"
+            if self.where == self.name:
+                place, advice = "", "use a folder with config.json and safetensors, a .gguf file or a reachable Hub id"
             raise ModelError(
                 f"The model {self.name!r} could not be loaded{place}: {reason_of(error, self.where)}; {advice}."
             ) from error

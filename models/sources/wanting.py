@@ -75,19 +75,15 @@ def _pickled(folder: Path) -> str:
 
 
 def _shards(folder: Path) -> str:
-    there = any(folder.glob("*.safetensors"))
+    there = (folder / "config.json").exists() and any(folder.glob("*.safetensors"))
     return (
         "its safetensors need the names that save_pretrained gives them, or the index that lists them" if there else ""
     )
 
 
 def _folders(folder: Path) -> str:
-    snapshots = (
-        sorted(folder.glob("**/snapshots/*/config.json"))[:1]
-        if any(folder.glob("models--*")) or (folder / "snapshots").is_dir()
-        else []
-    )
-    inner = snapshots or sorted(folder.glob("*/config.json"))
+    places = ("models--*/snapshots/*/config.json", "snapshots/*/config.json", "*/config.json")
+    inner = next((found for found in (sorted(folder.glob(place)) for place in places) if found), [])
     return f"name the folder of one model, such as {inner[0].parent}" if inner else ""
 
 
