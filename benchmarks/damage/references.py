@@ -10,7 +10,7 @@ import json
 import math
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from benchmarks.damage.attempt import COUNT, PROMPT, Given
 
 BEHIND_ALL = 99.0  # a token that is not among those that llama.cpp names
 NAMED = 10
+SAME = 0.5  # nats: see judge.py
+NO_NUMBERS = "logits that are no numbers"
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,13 @@ class Answer:
     prompt: tuple[int, ...] = ()
 
 
-def transformers_answer(path: str, given: Given) -> Answer:
+def transformers_answer(path: str, given: Given, **more: str) -> Answer:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **more)
         model, info = AutoModelForCausalLM.from_pretrained(
-            path, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            path, trust_remote_code=False, dtype=torch.float32, output_loading_info=True, **more
         )
         wanting = [*info["missing_keys"], *info["mismatched_keys"], *info["error_msgs"]]
         if wanting:
@@ -49,7 +51,7 @@ def transformers_answer(path: str, given: Given) -> Answer:
     except Exception as error:
         return Answer(refused=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     if not torch.isfinite(logits).all():
-        return Answer(refused="logits that are no numbers")
+        return Answer(refused=NO_NUMBERS)
     chosen = logits.gather(1, torch.tensor(given.tokens)[:, None])[:, 0]
     return Answer("", float((logits.amax(1) - chosen).max()), tuple(prompt))
 
@@ -101,11 +103,27 @@ def _behind(reply: Any, token: int) -> float:
         return 0.0
     top = reply["completion_probabilities"][0]["top_logprobs"]
     found = {one["id"]: one["logprob"] for one in top}
-    if not all(map(math.isfinite, found.values())):
-        raise ValueError("logits that are no numbers")
+    if not all(isinstance(value, float) and math.isfinite(value) for value in found.values()):
+        raise ValueError(NO_NUMBERS)
     return max(found.values()) - found[token] if token in found else BEHIND_ALL
 
 
-def answer(path: str, given: Given) -> Answer:
-    """The reference's, by what kind of model it is."""
-    return llama_cpp_answer(path, given) if Path(path).suffix.lower() == ".gguf" else transformers_answer(path, given)
+def answer(path: str, given: Given, undamaged: str) -> Answer:
+    """The reference's, by what kind of model it is.
+
+    llama.cpp reads fewer files than hold a model: one that says a size as another type of number, say. Where it gives
+    nothing, the tokens must be those of the undamaged file. Where its half-precision activations overflow, transformers
+    computes with the file's numbers.
+    """
+    if Path(path).suffix.lower() != ".gguf":
+        return transformers_answer(path, given)
+    told = llama_cpp_answer(path, given)
+    if told.refused.endswith(NO_NUMBERS):
+        other = transformers_answer(str(Path(path).parent), given, gguf_file=Path(path).name)
+        return replace(other, prompt=given.prompt)
+    if told.refused and Path(undamaged).is_file():
+        other = llama_cpp_answer(undamaged, given)
+        return other if not other.refused and other.behind <= SAME else told
+    if not told.refused and b"tokenizer.chat_template\x08\0\0\0" not in Path(path).read_bytes():
+        return replace(told, prompt=given.prompt)  # its server then takes a template of its own
+    return told

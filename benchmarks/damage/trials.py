@@ -50,7 +50,9 @@ def trial(variant: Variant, room: Path, processes: Processes) -> Found:
         ways = _ways(variant)
         tried = _each(processes, _tried, [(path, way, room) for way in ways])
         asked = [one[0] for one in tried if not isinstance(one, str) and one[0].tokens]
-        answers = iter(_each(processes, _answered, [(path, given) for given in asked]))
+        answers = iter(
+            _each(processes, _answered, [(path, given, str(room / "bases" / variant.base)) for given in asked])
+        )
         verdicts = {way: _verdict(variant, path, way, one, answers) for way, one in zip(ways, tried, strict=True)}
         if (place / RAN).exists():
             verdicts["program"] = Verdict(FAULT, "a program in the files has run")
@@ -63,7 +65,7 @@ def trial(variant: Variant, room: Path, processes: Processes) -> Found:
 
 def _ways(variant: Variant) -> list[str]:
     """The precisions of two loads each, and for some variants the command line."""
-    second = "gguf" if variant.base.endswith(".gguf") else "float16" if variant.own else "auto"
+    second = "gguf" if variant.base == bases.FILES[0] else "float16" if variant.own else "auto"
     return ["float32", second, *[COMMAND] * (variant.number % EVERY == 0)]
 
 
@@ -93,8 +95,8 @@ def _tried(path: str, way: str, room: Path) -> tuple[Given, Given]:
     return attempt(path, way, room / "cache"), attempt(path, way, room / "cache")
 
 
-def _answered(path: str, given: Given) -> Answer:
-    return answer(path, given)
+def _answered(path: str, given: Given, undamaged: str) -> Answer:
+    return answer(path, given, undamaged)
 
 
 def _verdict(variant: Variant, path: str, way: str, tried: Any, answers: Iterator[Any]) -> Verdict:

@@ -25,7 +25,7 @@ def _warm(room: Path) -> None:
     for name in (*bases.FOLDERS, bases.FILES[0]):
         given = attempt(str(room / name), "float32", room / "cache")
         if given.tokens and name in bases.FOLDERS:
-            references.answer(str(room / name), given)
+            references.answer(str(room / name), given, str(room / name))
     attempt(str(room / "llama"), "float16", room / "cache")
     command(str(room / "llama"), room / "data")
 

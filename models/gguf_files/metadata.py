@@ -8,6 +8,8 @@ from typing import Any
 
 from models.errors import ModelError
 
+SHOWN = 60  # characters of a value that a sentence names
+
 
 class Metadata:
     """The entries of a file. `own` keys stand behind the architecture's name, as in llama.block_count."""
@@ -41,7 +43,7 @@ class Metadata:
         if value is None:
             raise self.refused(key, "is missing")
         if type(value) is not int or value < least:
-            raise self.refused(key, f"must be a whole number of at least {least}, and is {value!r}")
+            raise self.refused(key, f"must be a whole number of at least {least}, and is {shown(value)}")
         return value
 
     def real(self, key: str, default: float | None = None) -> float:
@@ -51,20 +53,20 @@ class Metadata:
         if value is None:
             raise self.refused(key, "is missing")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise self.refused(key, f"must be a number, and is {value!r}")
+            raise self.refused(key, f"must be a number, and is {shown(value)}")
         return float(value)
 
     def positive(self, key: str, default: float | None = None) -> float:
         value = self.real(key, default)
         if value <= 0:
-            raise self.refused(key, f"must be above 0, and is {value!r}")
+            raise self.refused(key, f"must be above 0, and is {shown(value)}")
         return value
 
     def only(self, key: str, *allowed: Any) -> None:
         """Refuses another value than these; the entry may be missing."""
         value = self.own(key)
         if value is not None and value not in allowed:
-            raise self.refused(key, f"is {value!r}, which is not read here")
+            raise self.refused(key, f"is {shown(value)}, which is not read here")
 
     def has(self, tensor: str) -> bool:
         return tensor in self.tensors
@@ -77,3 +79,9 @@ class Metadata:
         start = f"{self.architecture}."
         own = (key.removeprefix(start) for key in self._entries if key.startswith(start))
         return sorted(key for key in own if key not in self._asked)
+
+
+def shown(value: Any) -> str:
+    """A value of a file as a sentence may name it."""
+    said = repr(value)
+    return said if len(said) <= SHOWN else f"{said[:SHOWN]} …"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.errors import ModelError
 from models.gguf_files.architectures import ARCHITECTURES, READ_ELSEWHERE, Architecture
-from models.gguf_files.metadata import Metadata
+from models.gguf_files.metadata import Metadata, shown
 from models.gguf_files.reader import Stored
 from models.gguf_files.splits import joined
 from models.gguf_files.tensors import KEPT, dense_of, weights_of
@@ -34,13 +34,18 @@ class GgufModel:
         contents = joined(path)
         self.tensors: Mapping[str, Stored] = contents.tensors
         self.metadata = Metadata(path.name, contents.metadata, contents.tensors)
+        if (part := contents.metadata.get("general.type", "model")) != "model":
+            raise ModelError(
+                f"{path.name} is no language model but says that it is of the type {shown(part)}, such as an adapter or a "
+                f"projector of images; name the file of the model itself."
+            )
 
     @property
     def architecture(self) -> Architecture:
         known = ARCHITECTURES.get(self.metadata.architecture)
         if known is None:
             raise ModelError(
-                f"{self.name} is of the architecture {self.metadata.architecture!r}, whose GGUF files are not read exactly "
+                f"{self.name} is of the architecture {shown(self.metadata.architecture)}, whose GGUF files are not read exactly "
                 f"here; use the model's safetensors folder."
             )
         return known

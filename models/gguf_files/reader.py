@@ -49,6 +49,7 @@ FORMATS = {  # ggml's number → name, weights of a block, bytes of a block
     39: ("MXFP4", 32, 17),
 }
 VERSIONS = (2, 3)
+LONGEST_NAME = 64  # bytes of a tensor's name and its end in ggml
 ALIGNMENT = 32  # unless the file says another
 
 
@@ -106,9 +107,11 @@ class _Reader:
             tensors, entries = self._one("Q"), self._one("Q")
             if 24 * tensors + 13 * entries > self._size:  # the least that each takes
                 raise _broken(self._path, f"its header counts {tensors} tensors and {entries} entries")
-            metadata = {}
+            metadata: dict[str, Any] = {}
             for _ in range(entries):
                 key = self._string()
+                if key in metadata:
+                    raise _broken(self._path, f"it says {key[:60]!r} twice")
                 metadata[key] = self._value(self._one("I"))
             described = [self._described() for _ in range(tensors)]
         except (struct.error, UnicodeDecodeError, RecursionError) as error:
@@ -163,6 +166,8 @@ class _Reader:
     def _described(self) -> tuple[str, tuple[int, ...], int, int]:
         """A tensor's name, its sizes with rows first, the number of its format, and its offset."""
         name, dimensions = self._string(), self._one("I")
+        if len(name.encode()) >= LONGEST_NAME or not name.isprintable():
+            raise _broken(self._path, "the name of a tensor is none")
         if not 1 <= dimensions <= 4:
             raise _broken(self._path, f"its tensor {name} has {dimensions} dimensions")
         sizes = tuple(self._one("Q") for _ in range(dimensions))
@@ -172,14 +177,18 @@ class _Reader:
         self, metadata: dict[str, Any], described: list[tuple[str, tuple[int, ...], int, int]]
     ) -> dict[str, Stored]:
         alignment = metadata.get("general.alignment", ALIGNMENT)
-        if type(alignment) is not int or alignment < 1:
-            raise _broken(self._path, f"its alignment is {alignment!r}")
+        if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1):
+            raise _broken(self._path, f"its alignment is {str(alignment)[:40]}")
         start = -(-self._at // alignment) * alignment
         found: dict[str, Stored] = {}
+        place = 0
         for name, shape, number, offset in described:
             if name in found:
                 raise _broken(self._path, f"it has two tensors named {name}")
+            if offset != place:
+                raise _broken(self._path, f"its tensor {name} lies at {offset}, where the one before ends at {place}")
             found[name] = self._stored(name, shape, number, start + offset)
+            place += -(-found[name].data.size // alignment) * alignment
         return found
 
     def _stored(self, name: str, shape: tuple[int, ...], number: int, start: int) -> Stored:

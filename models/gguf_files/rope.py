@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from models.gguf_files.metadata import Metadata
+from models.gguf_files.metadata import Metadata, shown
 
 BASE = 10000.0
 FAST, SLOW = 32.0, 1.0  # turns within the original context between which yarn mixes
@@ -43,7 +43,7 @@ def _stretching(metadata: Metadata) -> tuple[str, float]:
     """How positions are stretched, and how far: without a type llama.cpp takes a factor as linear."""
     kind = metadata.own("rope.scaling.type") or "linear"
     if kind not in ("none", "linear", "yarn"):
-        raise metadata.refused("rope.scaling.type", f"is {kind!r}, which is not read here")
+        raise metadata.refused("rope.scaling.type", f"is {shown(kind)}, which is not read here")
     older = metadata.real("rope.scale_linear", 0.0)
     factor = metadata.real("rope.scaling.factor", older) or 1.0
     metadata.own("rope.scaling.finetuned")  # says where the factor comes from, and changes nothing

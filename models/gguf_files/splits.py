@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelError
+from models.gguf_files.metadata import shown
 from models.gguf_files.reader import Contents, Stored, read
 
 NAMED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -45,7 +46,7 @@ def joined(path: Path) -> Contents:
     for number, (part, content) in enumerate(zip(parts, contents, strict=True)):
         if count > 1 and content.metadata.get(NUMBER) != number:
             raise ModelError(
-                f"{part.name} says that it is part {content.metadata.get(NUMBER)!r} of its model; rename it."
+                f"{part.name} says that it is part {shown(content.metadata.get(NUMBER))} of its model; rename it."
             )
         if doubled := tensors.keys() & content.tensors.keys():
             raise ModelError(f"{part.name} holds {min(doubled)} a second time; copy the parts again.")

@@ -16,8 +16,9 @@ from tokenizers.models import BPE
 
 from models.errors import ModelError
 from models.gguf_files.endings import FILES, NAMED, SPELLED, end_ids_of
-from models.gguf_files.metadata import Metadata
+from models.gguf_files.metadata import Metadata, shown
 from models.gguf_files.pretokenizers import RULES, Rule
+from models.sources.reason import reason_of
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # ggml's kinds of tokens
 SPACE = "▁"
@@ -48,14 +49,16 @@ def tokenizer_of(metadata: Metadata) -> Any:
     kind = metadata.get("tokenizer.ggml.model")
     if kind not in MODELS:
         raise ModelError(
-            f"{metadata.name} has a tokenizer of the kind {kind!r}; GGUF files with the kinds {', '.join(MODELS)} are read."
+            f"{metadata.name} has a tokenizer of the kind {shown(kind)}; GGUF files with the kinds {', '.join(MODELS)} are read."
         )
     vocabulary = vocabulary_of(metadata)
     rule = _rule(metadata) if MODELS[kind] else Rule((), begins=True)
     try:
         built = _byte_level(vocabulary, rule) if MODELS[kind] else _sentence_piece(metadata, vocabulary)
     except Exception as error:  # whatever the library says of a vocabulary
-        raise ModelError(f"The tokenizer of {metadata.name} is damaged ({error}); convert it again.") from error
+        raise ModelError(
+            f"The tokenizer of {metadata.name} is damaged ({reason_of(error)}); convert it again."
+        ) from error
     _add_tokens(built, metadata, vocabulary)
     names = _special(metadata, vocabulary, MODELS[kind])
     return PreTrainedTokenizerFast(
@@ -108,7 +111,7 @@ def _rule(metadata: Metadata) -> Rule:
     named = metadata.get("tokenizer.ggml.pre") or "default"
     if named not in RULES:
         raise ModelError(
-            f"{metadata.name} cuts text into words by the rule {named!r}, which is not read here; use the model's safetensors "
+            f"{metadata.name} cuts text into words by the rule {shown(named)}, which is not read here; use the model's safetensors "
             f"folder."
         )
     return RULES[named]
