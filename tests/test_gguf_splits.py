@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.damage.bases import FILES
+from benchmarks.damage.bases import gguf_file as damaged_file
+from benchmarks.damage.gguf_file import STRING, U32, GgufFile
 from benchmarks.small import gguf_files
 from benchmarks.small.gguf_files import gguf_file
 from models.errors import ModelError
@@ -99,6 +103,33 @@ def test_a_header_that_cannot_be_true_is_named(
     struct.pack_into(layout, content, place, value)
     path.write_bytes(content)
     assert why in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda file: file.entries.append(file.entry("block_count")), "it says 'llama.block_count' twice"),
+        (lambda file: file.add("general.alignment", U32, 1), "its alignment is 1"),
+        (lambda file: file.add("general.alignment", U32, 48), "its alignment is 48"),
+        (lambda file: setattr(file.tensors[2], "offset", 0), "lies at 0, where the one before ends"),
+        (lambda file: setattr(file.tensors[2], "name", "n" * 64), "the name of a tensor is none"),
+        (lambda file: setattr(file.tensors[2], "name", "a\nb"), "the name of a tensor is none"),
+        (lambda file: setattr(file.entry("token_type"), "value", (U32, [1] * 420)), "is a list of another type"),
+        (lambda file: file.add("general.type", STRING, "adapter"), "of the type 'adapter'"),
+        (lambda file: file.add("general.architecture", STRING, "x" * 10**6), "of the architecture 'xxx"),
+        (lambda file: file.add("tokenizer.ggml.model", STRING, "y" * 10**6), "a tokenizer of the kind 'yyy"),
+        (lambda file: file.add("llama.block_count", STRING, "z" * 10**6), "and is 'zzz"),
+    ],
+)
+def test_what_llama_cpp_does_not_read_is_not_read_here(
+    tmp_path: Path, change: Callable[[GgufFile], object], why: str
+) -> None:
+    file = damaged_file(FILES[0])
+    change(file)
+    file.write(tmp_path / "m.gguf")
+    sentence = refusal(tmp_path / "m.gguf")
+    assert why in sentence
+    assert len(sentence) < 400
 
 
 def test_a_tensor_beyond_the_end_or_not_finite_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 from benchmarks.small.gguf_files import gguf_file
+from models.chat.encoder import Encoder
 from models.errors import ModelError
 from models.gguf_files.metadata import Metadata
 from models.gguf_files.pretokenizers import RULES
@@ -155,6 +156,21 @@ def test_what_stands_around_a_text_is_what_the_file_says(
     tmp_path: Path, llama_cpp: LlamaCpp, byte_level: dict[str, Any], said: dict[str, Any]
 ) -> None:
     same(llama_cpp, made(tmp_path / "m.gguf", byte_level, pre="qwen2", **said))
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize(
+    "template", ["<|im_start|>{{ messages[0].content }}", "{{ bos_token }}{{ messages[0].content }}"]
+)
+def test_a_chat_begins_once_where_llama_cpp_begins_it(
+    tmp_path: Path, llama_cpp: LlamaCpp, byte_level: dict[str, Any], begins: bool, template: str
+) -> None:
+    said = byte_level | {"tokenizer.chat_template": template, "tokenizer.ggml.add_bos_token": begins}
+    path = made(tmp_path / "m.gguf", said)
+    tokenizer = ours(path)
+    writes = "bos_token" in template
+    text = ("" if writes and begins else tokenizer.bos_token if writes else "<|im_start|>") + "Hello"
+    assert Encoder(tokenizer).encode_chat("Hello") == llama_cpp.ids(path, [text])[0]
 
 
 def test_decoding_gives_the_text_again(

@@ -47,10 +47,15 @@ class Encoder:
         if not self.tokenizer.chat_template:
             return self._encode_plain("\n\n".join(part for part in (system, prompt, begun) if part))
         rendered = Template(self.tokenizer, self.control.values()).of_request(prompt, system)
-        ids = self._encode(rendered.followed_by(begun))
+        ids = self._begun(self._encode(rendered.followed_by(begun)))
         if not ids:
             raise ModelError("The model's chat template makes an empty text of this request; choose another model.")
         return ids
+
+    def _begun(self, ids: list[int]) -> list[int]:
+        """These ids behind the token that begins every text, where the tokenizer says that chats too need one."""
+        begin = self.tokenizer.bos_token_id if getattr(self.tokenizer, "begins_chats", False) else None
+        return ids if begin is None or not ids or ids[0] == begin else [begin, *ids]
 
     def encode_text(self, text: str) -> list[int]:
         """`text` as ordinary tokens only: none of the ids is a control token, whatever the text spells."""

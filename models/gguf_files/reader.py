@@ -21,6 +21,12 @@ from models.errors import ModelError
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 STRING, ARRAY = 8, 9
+LISTS = {  # the type of what they hold, which ggml takes as it is
+    "tokenizer.ggml.tokens": STRING,
+    "tokenizer.ggml.merges": STRING,
+    "tokenizer.ggml.scores": 6,
+    "tokenizer.ggml.token_type": 5,
+}
 FORMATS = {  # ggml's number → name, weights of a block, bytes of a block
     0: ("F32", 1, 4),
     1: ("F16", 1, 2),
@@ -112,7 +118,7 @@ class _Reader:
                 key = self._string()
                 if key in metadata:
                     raise _broken(self._path, f"it says {key[:60]!r} twice")
-                metadata[key] = self._value(self._one("I"))
+                metadata[key] = self._value_of(key)
             described = [self._described() for _ in range(tensors)]
         except (struct.error, UnicodeDecodeError, RecursionError) as error:
             raise _broken(self._path, "its header is cut short or damaged") from error
@@ -131,6 +137,13 @@ class _Reader:
         text = self._bytes[self._at : end].decode()
         self._at = end
         return text
+
+    def _value_of(self, key: str) -> Any:
+        kind = self._one("I")
+        asked = LISTS.get(key)
+        if asked is not None and (kind, *struct.unpack_from("<I", self._bytes, self._at)) != (ARRAY, asked):
+            raise _broken(self._path, f"its {key} is a list of another type")
+        return self._value(kind)
 
     def _value(self, kind: int) -> Any:
         if kind in SCALARS:

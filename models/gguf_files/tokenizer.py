@@ -61,7 +61,7 @@ def tokenizer_of(metadata: Metadata) -> Any:
         ) from error
     _add_tokens(built, metadata, vocabulary)
     names = _special(metadata, vocabulary, MODELS[kind])
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=built,
         clean_up_tokenization_spaces=False,
         add_bos_token=_flag(metadata, "add_bos_token", rule.begins) and "bos_token" in names,
@@ -69,6 +69,8 @@ def tokenizer_of(metadata: Metadata) -> Any:
         chat_template=_templates(metadata),
         **names,
     )
+    tokenizer.begins_chats = tokenizer.add_bos_token  # as llama.cpp does, whatever the template writes
+    return tokenizer
 
 
 def vocabulary_of(metadata: Metadata) -> Vocabulary:
