@@ -23,12 +23,14 @@ class LlamaCpp:
             text=True,
         )
 
-    def greedy(self, path: Path, prompt: Sequence[int], tokens: int, forced: int) -> list[dict[int, float]]:
+    def greedy(
+        self, path: Path, prompt: Sequence[int], tokens: int, forced: int, context: int = 512
+    ) -> list[dict[int, float]]:
         """The log-probabilities {id: number} of each of the likeliest tokens after `prompt`, one after the other.
 
         `forced` is any token that is a whole character: the server says nothing of a reply that ends within one.
         """
-        answer = self._asked(path=str(path), prompt=list(prompt), tokens=tokens, forced=forced)
+        answer = self._asked(path=str(path), prompt=list(prompt), tokens=tokens, forced=forced, context=context)
         return [{int(token): number for token, number in step.items()} for step in answer]
 
     def ids(self, path: Path, texts: Sequence[str], special: bool = True) -> list[list[int]]:
@@ -58,14 +60,14 @@ class LlamaCpp:
 def _serve() -> None:
     import xllamacpp
 
-    server, served = None, ""
+    server, served = None, ("", 0)
     for line in sys.stdin:
         asked = json.loads(line)
-        if asked["path"] != served:
-            server = None
+        if (asked["path"], asked.get("context", 512)) != served:
+            server, served = None, (asked["path"], asked.get("context", 512))
             params = xllamacpp.CommonParams()
-            params.model.path = served = asked["path"]
-            params.n_parallel, params.n_ctx, params.verbosity, params.warmup = 1, 512, -1, False
+            params.model.path = asked["path"]
+            params.n_parallel, params.n_ctx, params.verbosity, params.warmup = 1, served[1], -1, False
             params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
             params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
             params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED

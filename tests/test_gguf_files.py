@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.small.families import LLAMA3
 from benchmarks.small.gguf_files import gguf_file
 from benchmarks.small.tokens import SIZE
 from models.errors import ModelError
@@ -43,15 +44,15 @@ def refusal(path: Path, precision: str = "float32") -> str:
     return str(caught.value)
 
 
-def reference(llama_cpp: LlamaCpp, path: Path) -> Tensor:
+def reference(llama_cpp: LlamaCpp, path: Path, prompt: Sequence[int] = PROMPT, context: int = 512) -> Tensor:
     """llama.cpp's log-probabilities [T, V] of its greedy reply."""
-    steps = llama_cpp.greedy(path, PROMPT, TOKENS, WHOLE)
+    steps = llama_cpp.greedy(path, prompt, TOKENS, WHOLE, context)
     return torch.tensor([[step[token] for token in range(SIZE)] for step in steps], dtype=torch.float64)
 
 
-def found(model: LanguageModel, reply: Tensor) -> Tensor:
+def found(model: LanguageModel, reply: Tensor, prompt: Sequence[int] = PROMPT) -> Tensor:
     """Our log-probabilities [T, V] of that reply."""
-    return torch.log_softmax(model.score(PROMPT, reply.argmax(-1).tolist()).double(), -1)
+    return torch.log_softmax(model.score(prompt, reply.argmax(-1).tolist()).double(), -1)
 
 
 def divergence(theirs: Tensor, ours: Tensor) -> float:
@@ -77,6 +78,95 @@ def test_a_file_is_the_model_that_llama_cpp_runs(
     ours = found(model, theirs)
     assert divergence(theirs, ours) < {"float32": 1e-5, "float16": 1e-3}[precision]
     assert agree(theirs, ours, {"float32": 1e-3, "float16": 0.05}[precision])
+
+
+@pytest.mark.parametrize(
+    ("family", "said"),
+    [
+        ("llama-bias", {}),
+        ("mixtral", {}),
+        ("mixtral", LLAMA3),
+        ("qwen2_moe", {}),
+        ("qwen3_moe", {}),
+        ("gemma", {}),
+        ("gemma2", {}),
+        ("gemma3", {}),
+        ("granite", {}),
+        ("olmo2", {}),
+        ("smollm3", {}),
+        ("phi3", {}),
+        ("starcoder2", {}),
+        ("stablelm", {}),
+        ("stablelm", {"use_parallel_residual": True, "use_qkv_bias": True}),
+        ("nemotron", {}),
+        ("gpt2", {}),
+        ("gpt2", {"tie_word_embeddings": False}),
+    ],
+)
+def test_architectures_that_transformers_runs_are_those_of_llama_cpp(
+    tmp_path: Path, llama_cpp: LlamaCpp, family: str, said: dict[str, Any]
+) -> None:
+    """Longer than their windows, and with everything that their metadata says beside the sizes."""
+    path = gguf_file(tmp_path / "m.gguf", family, **said)
+    theirs = reference(llama_cpp, path)
+    ours = found(load(path), theirs)
+    assert divergence(theirs, ours) < 1e-5
+    assert agree(theirs, ours, 1e-3)
+
+
+@pytest.mark.parametrize(("context", "times"), [(256, 1), (512, 7)])
+def test_factors_for_long_texts_are_those_of_the_length(
+    tmp_path: Path, llama_cpp: LlamaCpp, context: int, times: int
+) -> None:
+    """llama.cpp takes the long ones where its context is longer than the original one; here the text must be."""
+    said = {"phi3.rope.scaling.original_context_length": 256, "phi3.context_length": 512}
+    path = gguf_file(tmp_path / "m.gguf", "phi3-longrope", metadata=said)
+    theirs = reference(llama_cpp, path, PROMPT * times, context)
+    assert divergence(theirs, found(load(path), theirs, PROMPT * times)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("architecture", "said"),
+    [
+        ("gemma3", {"rope.scaling.type": "linear", "rope.scaling.factor": 8.0}),
+        ("gemma3", {"rope.freq_base": 1e6, "rope.freq_base_swa": 500.0}),
+        ("gemma2", {"attn_logit_softcapping": None, "final_logit_softcapping": None}),
+        ("granite", {"attention.scale": None}),
+        ("phi3", {"attention.sliding_window": 16}),
+        ("phi3", {"rope.dimension_count": 8}),
+        ("nemotron", {"rope.dimension_count": 4}),
+        ("smollm3", {"rope.scaling.type": "yarn", "rope.scaling.factor": 8.0}),
+    ],
+)
+def test_what_other_architectures_say_is_obeyed(
+    tmp_path: Path, llama_cpp: LlamaCpp, architecture: str, said: dict[str, Any]
+) -> None:
+    path = gguf_file(tmp_path / "m.gguf", architecture, metadata={f"{architecture}.{key}": said[key] for key in said})
+    theirs = reference(llama_cpp, path)
+    assert divergence(theirs, found(load(path), theirs)) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("family", "said", "why"),
+    [
+        ("gemma3", {"gemma3.attention.sliding_window_pattern": 3}, "sliding_window_pattern is 3"),
+        ("gemma3", {"gemma3.final_logit_softcapping": 5.0}, "final_logit_softcapping is 5.0"),
+        ("qwen2_moe", {"qwen2moe.expert_weights_scale": 2.5}, "expert_weights_scale changes the model"),
+        ("mixtral", {"llama.expert_gating_func": 2}, "expert_gating_func changes the model"),
+        ("phi3", {"phi3.rope.scaling.type": "linear"}, "rope.scaling.type is 'linear'"),
+        ("qwen3", {"qwen3.attention.sliding_window": 16}, "attention.sliding_window is 16"),
+    ],
+)
+def test_what_other_architectures_say_and_is_not_read_is_named(
+    tmp_path: Path, family: str, said: dict[str, Any], why: str
+) -> None:
+    assert why in refusal(gguf_file(tmp_path / "m.gguf", family, metadata=said))
+
+
+def test_a_tensor_that_would_be_dropped_is_named(tmp_path: Path) -> None:
+    assert "m.gguf holds rope_freqs.weight, which is not read here" in refusal(
+        gguf_file(tmp_path / "m.gguf", "qwen3", **LLAMA3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +201,7 @@ def test_what_the_metadata_says_is_obeyed(tmp_path: Path, llama_cpp: LlamaCpp, s
         ({"llama.logit_scale": 0.5}, "llama.logit_scale changes the model"),
         ({"llama.final_logit_softcapping": 30.0}, "llama.final_logit_softcapping changes the model"),
         ({"llama.attention.sliding_window": 16}, "llama.attention.sliding_window changes the model"),
-        ({"llama.expert_count": 4}, "llama.expert_count"),
+        ({"llama.expert_count": 4}, "llama.expert_used_count is missing"),
         ({"llama.attention.head_count_kv": [2, 1, 2]}, "llama.attention.head_count_kv differs from layer to layer"),
         ({"llama.attention.head_count": 0}, "llama.attention.head_count must be a whole number"),
         ({"llama.block_count": 2**31}, "llama.block_count is 2147483648"),

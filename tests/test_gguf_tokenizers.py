@@ -186,9 +186,9 @@ def test_a_rule_or_a_kind_that_is_not_read_is_named(tmp_path: Path, byte_level: 
     for said, why in (
         ({"pre": "chameleon"}, "cuts text into words by the rule 'chameleon', which is not read here"),
         ({"model": "t5"}, "has a tokenizer of the kind 't5'; GGUF files with the kinds gpt2, llama are read."),
-        ({"model": "llama"}, "it has no token for the byte <0x00>"),
+        ({"model": "llama"}, "has no token <0x00> for a byte"),
         ({"tokens": None}, "holds no tokenizer"),
-        ({"merges": ["nothing known"]}, "The tokenizer of m.gguf is damaged"),
+        ({"merges": ["nothing known"]}, "has tokens and merges that do not fit together"),
         ({"token_type": [1]}, "lists that do not fit together"),
     ):
         with pytest.raises(ModelError, match=why.replace(".", r"\.")):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from models.errors import ModelError
-from models.gguf_files.architectures import ARCHITECTURES, READ_ELSEWHERE, Architecture
+from models.gguf_files.architectures import architecture_of
+from models.gguf_files.common import Architecture
 from models.gguf_files.metadata import Metadata, shown
 from models.gguf_files.reader import Stored
 from models.gguf_files.splits import joined
@@ -40,9 +41,9 @@ class GgufModel:
                 f"projector of images; name the file of the model itself."
             )
 
-    @property
+    @cached_property
     def architecture(self) -> Architecture:
-        known = ARCHITECTURES.get(self.metadata.architecture)
+        known = architecture_of(self.metadata)
         if known is None:
             raise ModelError(
                 f"{self.name} is of the architecture {shown(self.metadata.architecture)}, whose GGUF files are not read exactly "
@@ -97,13 +98,14 @@ class GgufModel:
         """The weights as transformers has them, unpacked in float32 and rounded to `dtype`."""
         known, weights = self.architecture, {}
         for name, stored in self._read_here().items():
-            part = name.split(".")[-2]
+            part = name.split(".")[-2] if "." in name else name
             weight = dense_of(stored)
             if known.interleaved and part in ("attn_q", "attn_k"):
                 weight = self._apart(weight)
-            altered = known.alter[part](weight, self.metadata) if part in known.alter else weight
+            alter = known.alter.get(part) or known.alter.get(".".join(name.split(".")[-2:]))
+            altered = alter(weight, self.metadata) if alter else weight
             weights[self._named(name)] = altered.to(dtype)
-        return weights
+        return _experts_joined(weights)
 
     def in_blocks(self) -> tuple[int, int]:
         """How many maps run as the file's 4-bit blocks, and how many maps there are: queries, keys and values are one map,
@@ -123,7 +125,7 @@ class GgufModel:
         return f" {some} of {every} maps run as 4-bit blocks, the others as float16." if some < every else ""
 
     def _read_here(self) -> dict[str, Stored]:
-        return {name: stored for name, stored in self.tensors.items() if name not in READ_ELSEWHERE}
+        return {name: stored for name, stored in self.tensors.items() if name not in self.architecture.turns}
 
     def _apart(self, weight: Tensor) -> Tensor:
         """Rows of queries or keys with what RoPE turns together half a head apart."""
@@ -132,3 +134,17 @@ class GgufModel:
             return weight  # its shape is refused later on
         order = torch.arange(weight.shape[0]).view(-1, size // 2, 2).transpose(1, 2).flatten()
         return weight[order]
+
+
+def _experts_joined(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with gate and up of all experts of a layer as one, as transformers keeps them [E, 2 F, H]."""
+    found = {}
+    for name, weight in weights.items():
+        before, stem, part = name.partition(".experts.")
+        if stem and part == "gate_proj.weight" and f"{before}{stem}up_proj.weight" in weights:
+            found[f"{before}{stem}gate_up_proj"] = torch.cat([weight, weights[f"{before}{stem}up_proj.weight"]], dim=1)
+        elif stem and part == "down_proj.weight":
+            found[f"{before}{stem}down_proj"] = weight
+        elif not (stem and part == "up_proj.weight" and f"{before}{stem}gate_proj.weight" in weights):
+            found[name] = weight
+    return found

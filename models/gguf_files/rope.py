@@ -28,6 +28,8 @@ def rope_of(metadata: Metadata, head: int, vector: Vector, partial: bool = False
     parameters: dict[str, Any] = {"rope_type": "default", "rope_theta": metadata.positive("rope.freq_base", BASE)}
     if partial:
         parameters["partial_rotary_factor"] = turned / head
+    if partial and metadata.has("rope_factors_long.weight"):
+        return parameters | _by_length(metadata, vector, turned)
     if metadata.has("rope_freqs.weight"):
         if kind != "none" and factor != 1:
             raise metadata.refused(
@@ -42,6 +44,8 @@ def rope_of(metadata: Metadata, head: int, vector: Vector, partial: bool = False
 def _stretching(metadata: Metadata) -> tuple[str, float]:
     """How positions are stretched, and how far: without a type llama.cpp takes a factor as linear."""
     kind = metadata.own("rope.scaling.type") or "linear"
+    if kind == "longrope" and metadata.has("rope_factors_long.weight"):
+        kind = "none"  # the factors are all there is to it
     if kind not in ("none", "linear", "yarn"):
         raise metadata.refused("rope.scaling.type", f"is {shown(kind)}, which is not read here")
     older = metadata.real("rope.scale_linear", 0.0)
@@ -50,6 +54,7 @@ def _stretching(metadata: Metadata) -> tuple[str, float]:
     if kind != "yarn":
         for key in ("original_context_length", "yarn_log_multiplier"):
             metadata.own(f"rope.scaling.{key}")  # of use to yarn alone
+    if kind != "yarn" and not metadata.has("rope_factors_long.weight"):
         metadata.only("rope.scaling.attn_factor", 1.0)
     return kind, factor
 
@@ -65,6 +70,20 @@ def _with_factors(metadata: Metadata, factors: list[float], turned: int) -> dict
         "factor": 1.0,
         "attention_factor": 1.0,
         "original_max_position_embeddings": metadata.whole("context_length"),
+    }
+
+
+def _by_length(metadata: Metadata, vector: Vector, turned: int) -> dict[str, Any]:
+    """Divisors for texts within the original context and for longer ones (LongRoPE, arXiv 2402.13753)."""
+    long, short = vector("rope_factors_long.weight"), vector("rope_factors_short.weight")
+    if not len(long) == len(short) == turned // 2 or not all(factor > 0 for factor in (*long, *short)):
+        raise metadata.refused("rope.dimension_count", f"is {turned}, and the file has factors for {len(long)} pairs")
+    return {
+        "rope_type": "longrope",
+        "short_factor": short,
+        "long_factor": long,
+        "attention_factor": metadata.positive("rope.scaling.attn_factor", 1.0),
+        "original_max_position_embeddings": metadata.whole("rope.scaling.original_context_length"),
     }
 
 

@@ -18,7 +18,6 @@ from models.errors import ModelError
 from models.gguf_files.endings import FILES, NAMED, SPELLED, end_ids_of
 from models.gguf_files.metadata import Metadata, shown
 from models.gguf_files.pretokenizers import RULES, Rule
-from models.sources.reason import reason_of
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # ggml's kinds of tokens
 SPACE = "▁"
@@ -55,9 +54,11 @@ def tokenizer_of(metadata: Metadata) -> Any:
     rule = _rule(metadata) if MODELS[kind] else Rule((), begins=True)
     try:
         built = _byte_level(vocabulary, rule) if MODELS[kind] else _sentence_piece(metadata, vocabulary)
-    except Exception as error:  # whatever the library says of a vocabulary
+    except ModelError:
+        raise
+    except Exception as error:  # the library names its own kinds
         raise ModelError(
-            f"The tokenizer of {metadata.name} is damaged ({reason_of(error)}); convert it again."
+            f"The tokenizer of {metadata.name} has tokens and merges that do not fit together; convert it again."
         ) from error
     _add_tokens(built, metadata, vocabulary)
     names = _special(metadata, vocabulary, MODELS[kind])
@@ -134,7 +135,7 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary) -> Tokenizer:
     ids = {token: number for number, token in enumerate(vocabulary.tokens)}
     unknown = metadata.get("tokenizer.ggml.unknown_token_id")
     if missing := next((byte for byte in BYTES if byte not in ids), None):
-        raise ValueError(f"it has no token for the byte {missing}")
+        raise ModelError(f"The tokenizer of {metadata.name} has no token {missing} for a byte; convert it again.")
     built = Tokenizer(
         BPE(
             vocab=ids,
