@@ -111,7 +111,7 @@ def _transformers(source: Source, device: torch.device, precision: str, reason: 
         if method := quantised(model.config):
             first = torch.zeros(1, 1, dtype=torch.long, device=device)
             refuse_unable(source.name, method, lambda: model.to(device)(first).logits)
-        loaded = TransformersModel(model, tokenizer_of(source), source.name, source.revision_with(model.config), device)
+        loaded = TransformersModel(model, tokenizer_of(source), source.name, source.revision or "main", device)
     loaded.precision_reason = " ".join([reason, *loaded.family.notes])
     return loaded
 
@@ -121,7 +121,7 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
     with source.in_one_sentence(), at_most(1):
         tokenizer, text = tokenizer_of(source), config.get_text_config()
         reference = reference_of(text)
-        found = source.blocks.blocks() if chosen == "gguf" else _weights(source, config)
+        found = source.blocks.blocks() if chosen == "gguf" else _weights(source)
         weights = fitted(source.name, found, reference.state_dict(), text.tie_word_embeddings)
         interleaved = (chosen == "gguf" or source.file is not None) and source.blocks.architecture.interleaved
         network = Network(text, weights, chosen, rotary_of(text), interleaved)
@@ -134,7 +134,7 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
             threads if threads is not None and threads_keep_bits(network, threads.most) else None,
             tokenizer=tokenizer,
             name=source.name,
-            revision=source.revision_with(config),
+            revision=source.revision or "main",
             precision=chosen,
             context_length=context_length(text),
             end_ids=end_ids_of(generation_of(source, config), tokenizer),
@@ -143,11 +143,11 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
     return loaded
 
 
-def _weights(source: Source, config: Any) -> dict[str, Any]:
+def _weights(source: Source) -> dict[str, Any]:
     """The model's tensors by name: straight from its GGUF file or safetensors, else through transformers."""
     if source.file is not None:
         return source.file.blocks()
-    files = files_of(source, config)
+    files = files_of(source)
     if not files.paths:
         return dict(module_of(source, torch.float32).state_dict())
     tensors = tensors_of(files)

@@ -59,14 +59,14 @@ def _named(folder: Path) -> Path | None:
     if name is None:
         return None
     path = folder / str(name)
-    if not _inside(str(name)) or not path.is_file():
+    if not inside(str(name)) or not path.is_file():
         raise ModelError(
             f"The configuration in {folder} names the weights {name}, which are not in it; correct the name."
         )
     return path
 
 
-def _inside(name: str) -> bool:
+def inside(name: str) -> bool:
     """Whether a name leads to no other folder than the one that it is said in."""
     return not Path(name).is_absolute() and ".." not in Path(name).parts
 
@@ -75,7 +75,7 @@ def _indexed(index: Path) -> Files:
     folder, placed = index.parent, {}
     for tensor, name in _weight_map(index).items():
         path = folder / name
-        if not _inside(name):
+        if not inside(name):
             raise ModelError(f"{index} names {name!r} for {tensor}, which lies outside its folder; correct the index.")
         if not path.is_file():
             raise ModelError(

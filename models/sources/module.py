@@ -25,7 +25,7 @@ def module_of(source: Source, dtype: torch.dtype) -> Any:
     method = quantised(config)
     if method:
         refuse_unknown(source.name, method)
-    tensors = tensors_of(files_of(source, config))
+    tensors = tensors_of(files_of(source))
     refuse_unscaled(source.name, tensors, bool(method))
     with source.in_one_sentence():
         try:

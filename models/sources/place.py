@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from transformers.utils import cached_file
 
 from models.errors import ModelError
-from models.sources.files import INDEX, SINGLE, Files, weight_files
+from models.sources.files import INDEX, SINGLE, Files, inside, weight_files
 from models.sources.source import Source
 
 
-def files_of(source: Source, config: Any) -> Files:
+def files_of(source: Source) -> Files:
     """The files; none where the weights are in another format. Raises ModelError where they cannot be told."""
     folder = Path(source.where)
     if not folder.is_dir():
-        found = _fetched(source, config)
+        found = _fetched(source)
         if found is None:
             return Files()
         folder = found
@@ -30,14 +29,13 @@ def files_of(source: Source, config: Any) -> Files:
     return files if all(path.suffix == ".safetensors" for path in files.paths) else Files()
 
 
-def _fetched(source: Source, config: Any) -> Path | None:
-    """The folder of the Hub's cache with the files of the commit that the configuration came from."""
-    commit = getattr(config, "_commit_hash", None) or source.revision
+def _fetched(source: Source) -> Path | None:
+    """The folder of the Hub's cache with the files of the commit."""
 
     def fetch(name: str) -> str | None:
         with source.in_one_sentence():
             found: str | None = cached_file(
-                source.where, name, revision=commit, _raise_exceptions_for_missing_entries=False
+                source.where, name, revision=source.options.get("revision"), _raise_exceptions_for_missing_entries=False
             )
             return found
 
@@ -50,5 +48,6 @@ def _fetched(source: Source, config: Any) -> Path | None:
     with source.in_one_sentence():
         shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
     for name in sorted(shards):
-        fetch(str(name))
+        if inside(str(name)):
+            fetch(str(name))
     return Path(index).parent

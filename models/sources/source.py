@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from models import embedded
 from models.errors import ModelError
 from models.gguf_files.model import GgufModel
 from models.gguf_files.splits import parts_of
+from models.sources.commit import commit_of
 from models.sources.files import weight_files
 from models.sources.readable import refuse_no_gguf, refuse_unreadable
 from models.sources.reason import reason_of
@@ -53,10 +53,6 @@ class Source:
         some, every = self.file.in_blocks()
         return some >= every - 1
 
-    def revision_with(self, config: Any) -> str:
-        """Its revision, or the commit that a configuration from the Hub was read at."""
-        return self.revision or str(getattr(config, "_commit_hash", None) or "main")
-
     @contextmanager
     def in_one_sentence(self) -> Iterator[None]:
         """Whatever a loader of foreign files raises becomes one sentence."""
@@ -94,7 +90,9 @@ def source_of(model: str, revision: str | None, cache: Path) -> Source:
         raise ModelError(
             f"There is no model folder {model}; name a folder with config.json, a .gguf file or a Hub id such as org/name."
         )
-    return Source(model, model, revision, {"revision": revision} if revision else {})
+    commit = commit_of(model, revision)
+    at = commit or revision
+    return Source(model, model, revision or commit, {"revision": at} if at else {})
 
 
 def folder_revision(path: Path) -> str:
