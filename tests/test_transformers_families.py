@@ -22,6 +22,13 @@ from models.errors import ModelError
 from models.families import BOUND, context_length, refused
 from models.loading import load_language_model
 from models.transformers_model import TransformersModel
+from playground.decoding import engine
+from playground.decoding.decoders import best_of_n, long_horizon, power_sampling
+from playground.decoding.policies import fixed, kl_guided
+from playground.decoding.policies.base import Resources
+from playground.decoding.policies.spec import Spec, parse
+from playground.decoding.trace import Finished, Request
+from tests.test_kl_guided import no_head
 
 DENSE = ("llama", "gpt2", "gptj", "bloom", "mpt", "falcon-alibi", "opt", "openai-gpt", "cohere", "granite")
 WINDOWED = ("mistral-window", "gemma2", "gemma3", "cohere2", "exaone4")
@@ -220,3 +227,19 @@ def test_other_kinds_of_model_are_refused_before_weights_are_read(kind: str, pre
 def test_a_masked_model_made_to_decode_is_not_refused() -> None:
     assert refused(CONFIG_MAPPING["bert"](is_decoder=True)) == ""
     assert refused(CONFIG_MAPPING["gpt_neox"]()) == ""
+
+
+@pytest.mark.parametrize("family", ["lfm2", "mixtral", "rwkv", "mistral-window"])
+def test_a_trace_is_the_same_beside_other_policies(family: str) -> None:
+    kinds = (fixed.KIND, kl_guided.KIND, best_of_n.KIND, long_horizon.KIND, power_sampling.KIND)
+    specs = [parse(spec, kinds) for spec in ("fixed", "kl-guided", "best-of-n:n=2", "long-horizon:particles=3")]
+    specs.append(parse("power-sampling:moves=1", kinds))
+    request = Request("Name a planet.", seed=3, max_tokens=8, source="The river ran past an old town.")
+
+    def traces(chosen: list[Spec]) -> list[str]:
+        rows = engine.rows_of(request, chosen)
+        (*_, end) = engine.stream(loaded(family), request, rows, Resources(no_head))
+        assert isinstance(end, Finished)
+        return [trace.id for trace in end.traces]
+
+    assert traces(specs) == [trace for spec in specs for trace in traces([spec])]
