@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks.small.gguf_files import gguf_file
 from benchmarks.small.tokens import SIZE
 from models.errors import ModelError
 from models.gguf_files import tensors
+from models.gguf_files.model import GgufModel
 from models.language_model import LanguageModel
 from models.llama.model import LlamaModel
 from models.loading import load_language_model
@@ -257,3 +259,26 @@ def test_what_was_unpacked_is_kept_small_and_made_again_where_it_is_damaged(tmp_
         kept.write_bytes(damaged)
         assert torch.equal(load(path, "float16").score(PROMPT, PROMPT), first)
     assert torch.equal(load(path, "float16").score(PROMPT, PROMPT), first)
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "Q5_0", "Q8_0", "Q6_K"])
+def test_what_is_no_block_of_four_bits_is_never_called_one(tmp_path: Path, kind: str) -> None:
+    path = gguf_file(tmp_path / "m.gguf", kind=kind)
+    assert "m has no map that runs as 4-bit blocks" in refusal(path, "gguf")
+    model = load(path, "auto")
+    assert model.precision != "gguf"
+    assert "gguf" not in model.precision_reason
+
+
+def test_maps_that_do_not_run_as_blocks_are_counted(tmp_path: Path) -> None:
+    path = gguf_file(tmp_path / "m.gguf", kind="Q4_0", num_hidden_layers=3)
+    assert "gguf" in load(path, "auto").precision_reason
+    file = GgufModel(path, tmp_path, "r")
+    assert file.in_blocks() == (13, 13)
+    assert file.blocks_said() == ""
+    for name, layers in (("output.weight", True), ("blk.1.attn_v.weight", False)):
+        tensors = file.tensors
+        file.tensors = {**tensors, name: replace(tensors[name], format="Q8_0")}
+        assert file.blocks_said() == " 12 of 13 maps run as 4-bit blocks, the others as float16."
+        assert file.layers_in_blocks() == layers
+        file.tensors = tensors

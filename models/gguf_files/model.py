@@ -1,8 +1,8 @@
-"""A GGUF file as a model: its configuration, its weights under transformers' names, and the checks that they are whole."""
+"""A GGUF file as a model: its configuration, and its weights under transformers' names."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -108,16 +108,25 @@ class GgufModel:
         return _experts_joined(weights)
 
     def in_blocks(self) -> tuple[int, int]:
-        """How many maps run as the file's 4-bit blocks, and how many maps there are: queries, keys and values are one map,
-        as are gate and up."""
-        four = {name for name, stored in self.tensors.items() if stored.format in FOUR_BIT}
-        maps = [
-            [f"blk.{layer}.{part}.weight" for part in parts]
-            for layer in range(self.config.num_hidden_layers)
-            for parts in MAPS
+        """How many maps run as the file's 4-bit blocks, and how many maps there are."""
+        found = [
+            *self._layer_maps_in_blocks(),
+            self._four_bit(["output" if self.metadata.has("output.weight") else "token_embd"]),
         ]
-        maps.append(["output.weight" if "output.weight" in self.tensors else "token_embd.weight"])
-        return sum(four.issuperset(parts) for parts in maps), len(maps)
+        return sum(found), len(found)
+
+    def layers_in_blocks(self) -> bool:
+        """Whether all maps of the layers do, so that a layer of blocks is what is timed."""
+        return all(self._layer_maps_in_blocks())
+
+    def _layer_maps_in_blocks(self) -> list[bool]:
+        """For each map; queries, keys and values are one, as are gate and up."""
+        layers = range(self.config.num_hidden_layers)
+        return [self._four_bit([f"blk.{layer}.{part}" for part in parts]) for layer in layers for parts in MAPS]
+
+    def _four_bit(self, names: Sequence[str]) -> bool:
+        stored = [self.tensors.get(f"{name}.weight") for name in names]
+        return all(one is not None and one.format in FOUR_BIT for one in stored)
 
     def blocks_said(self) -> str:
         """A sentence about the maps that do not run as blocks; empty where all do."""

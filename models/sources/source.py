@@ -48,10 +48,7 @@ class Source:
     @property
     def in_blocks(self) -> bool:
         """Whether all maps of the layers can run as the blocks of a GGUF file; of the embedded model's it is known."""
-        if self.file is None:
-            return self.gguf is not None
-        some, every = self.file.in_blocks()
-        return some >= every - 1
+        return self.gguf is not None if self.file is None else self.file.layers_in_blocks()
 
     @contextmanager
     def in_one_sentence(self) -> Iterator[None]:
