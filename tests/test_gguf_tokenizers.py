@@ -232,3 +232,9 @@ def test_a_reply_ends_at_all_tokens_that_llama_cpp_ends_at(
     found = end_ids(Metadata(path.name, contents.metadata, contents.tensors))
     assert found == llama_cpp.ends(path, range(count - len(spelled) - 6, count))
     assert found >= {count - 2, count - 1, byte_level["tokenizer.ggml.eos_token_id"]}
+
+
+def test_scores_that_leave_the_order_of_merges_open_are_refused(tmp_path: Path, sentence_piece: dict[str, Any]) -> None:
+    for scores in (None, [0.0] * len(sentence_piece["tokenizer.ggml.tokens"])):
+        with pytest.raises(ModelError, match="gives two tokens one score, which is not read exactly here"):
+            ours(made(tmp_path / "m.gguf", sentence_piece, scores=scores))

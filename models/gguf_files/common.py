@@ -40,6 +40,7 @@ class Architecture:
 
 def sizes(metadata: Metadata) -> dict[str, Any]:
     """What every architecture says in the same way."""
+    metadata.own("tensor_data_layout")  # of the first converters; nothing reads it
     return {
         "hidden_size": metadata.whole("embedding_length"),
         "num_hidden_layers": metadata.whole("block_count"),

@@ -139,7 +139,7 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary) -> Tokenizer:
     built = Tokenizer(
         BPE(
             vocab=ids,
-            merges=_merges(vocabulary, ids),
+            merges=_merges(metadata, vocabulary, ids),
             unk_token=vocabulary.tokens[unknown] if type(unknown) is int and unknown < len(ids) else None,
             fuse_unk=True,
             byte_fallback=True,
@@ -153,12 +153,19 @@ def _sentence_piece(metadata: Metadata, vocabulary: Vocabulary) -> Tokenizer:
     return built
 
 
-def _merges(vocabulary: Vocabulary, ids: dict[str, int]) -> list[tuple[str, str]]:
-    """Every way to make a token of two others, the highest score first."""
-    found = []
-    for token, score in zip(vocabulary.tokens, vocabulary.scores, strict=True):
+def _merges(metadata: Metadata, vocabulary: Vocabulary, ids: dict[str, int]) -> list[tuple[str, str]]:
+    """Every way to make a token of two others, the highest score first. Raises ModelError where two tokens have one score:
+    llama.cpp then takes what stands first in the text, which an order of pairs cannot say."""
+    found, scores = [], set()
+    for token, score, kind in zip(vocabulary.tokens, vocabulary.scores, vocabulary.kinds, strict=True):
         cuts = [(token[:place], token[place:]) for place in range(1, len(token))]
         pairs = [(left, right) for left, right in cuts if left in ids and right in ids]
+        if pairs and kind == NORMAL and score in scores:
+            raise ModelError(
+                f"The tokenizer of {metadata.name} gives two tokens one score, which is not read exactly here."
+            )
+        if pairs and kind == NORMAL:
+            scores.add(score)
         found += [(-score, ids[left], ids[right], left, right) for left, right in pairs]
     return [(left, right) for *_, left, right in sorted(found)]
 
