@@ -25,6 +25,7 @@ from models.sources.fit import fitted, refuse_unscaled
 from models.sources.module import module_of
 from models.sources.place import files_of
 from models.sources.quantised import quantised, refuse_unable
+from models.sources.size import refuse_oversized
 from models.sources.source import EMBEDDED, Source, source_of
 from models.sources.tensors import tensors_of
 from models.threads import Threads, allowed, at_most
@@ -120,8 +121,9 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
     """Made by one thread, since little of the making is shared among threads and a busy machine makes them wait."""
     with source.in_one_sentence(), at_most(1):
         tokenizer, text = tokenizer_of(source), config.get_text_config()
-        reference = reference_of(text)
         found = source.blocks.blocks() if chosen == "gguf" else _weights(source)
+        refuse_oversized(source.name, config, found)
+        reference = reference_of(text)
         weights = fitted(source.name, found, reference.state_dict(), text.tie_word_embeddings)
         interleaved = (chosen == "gguf" or source.file is not None) and source.blocks.architecture.interleaved
         network = Network(text, weights, chosen, rotary_of(text), interleaved)

@@ -24,16 +24,24 @@ def kind(may: str = EITHER, says: str = "") -> Kind:
 
 def test_a_number_is_one_variant(tmp_path: Path) -> None:
     bases.make(tmp_path / "bases")
-    told = []
+    told, numbers = [], range(0, len(KINDS), 4)
     for place in ("one", "two"):
-        for number in range(len(KINDS)):
+        for number in numbers:
             (tmp_path / place / str(number)).mkdir(parents=True)
             told.append(variant(number, 3).make(tmp_path / "bases", tmp_path / place / str(number))[1])
-    once, again = told[: len(KINDS)], told[len(KINDS) :]
+    once, again = told[: len(numbers)], told[len(numbers) :]
     assert once == again
     assert all(once)
     after = variant(7 + len(KINDS), 3)
     assert (after.kind, after.base != variant(7, 3).base) == (KINDS[7], True)
+
+
+def test_damage_gives_the_references_tokens_or_one_sentence() -> None:
+    """Every second kind; `python -m benchmarks.damage` goes through all of them, many times."""
+    found = tried(range(0, len(KINDS), 2))
+    faults = [shown(one) for one in found if one.worst.what == FAULT]
+    assert not faults, "\n".join(faults)
+    assert sum(one.worst.what == RIGHT for one in found) > len(found) // 6
 
 
 def test_undamaged_models_and_stray_files_are_not_faults(capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,6 +163,27 @@ def test_a_tokenizer_that_cannot_be_read_is_named(folder: Path, text: str) -> No
     assert "or name another one" in sentence
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"num_hidden_layers": 10**9}, "asks for num_hidden_layers 1e+09, but its files hold 20 tensors"),
+        ({"num_hidden_layers": 10**30}, "asks for num_hidden_layers 1e+30"),
+        ({"vocab_size": 10**9}, "asks for vocab_size 1e+09 and hidden_size 16"),
+        ({"intermediate_size": 10**9}, "asks for intermediate_size 1e+09"),
+        ({"head_dim": 2 * 10**9}, "asks for head_dim 2e+09"),
+        ({"hidden_size": 10**9}, "hidden_size 1e+09"),
+    ],
+)
+def test_a_configuration_of_a_far_larger_model_is_refused_before_anything_is_made(
+    folder: Path, change: dict[str, int], says: str, precision: str
+) -> None:
+    config = json.loads((folder / "config.json").read_text()) | change
+    (folder / "config.json").unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+    assert says in refusal(folder, precision)
+
+
 def test_a_template_that_is_no_text_is_named(folder: Path) -> None:
     (folder / "chat_template.jinja").write_bytes(b"\xed\xa0\x80")
     assert "chat_template.jinja must be text in UTF-8" in refusal(folder)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from benchmarks.damage.attempt import COUNT, PROMPT, Given
 
 BEHIND_ALL = 99.0  # a token that is not among those that llama.cpp names
 NAMED = 10
+TEMPLATE = re.compile(rb"tokenizer\.chat_template\x08\0\0\0(?!\0{8})")  # a text that is not empty
 SAME = 0.5  # nats: see judge.py
 NO_NUMBERS = "logits that are no numbers"
 
@@ -81,7 +83,12 @@ def llama_cpp_answer(path: str, given: Given) -> Answer:
             behind = max(behind, _behind(_asked(server, "/completion", {**asked, "n_probs": NAMED}), token))
         messages = [{"role": "user", "content": PROMPT}]
         text = _asked(server, "/apply-template", {"messages": messages})["prompt"]
-        ids = _asked(server, "/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+        ids, around = (
+            _asked(server, "/tokenize", {"content": said, "add_special": True, "parse_special": True})["tokens"]
+            for said in (text, "")
+        )
+        if around and around[-1] == ids[-1] != ids[0]:
+            ids = ids[:-1]  # an end of text behind a prompt, which no reply could go on from
     except Exception as error:
         return Answer(refused=f"llama.cpp: {' '.join(str(error).split())[:200]}")
     return Answer("", behind, tuple(ids))
@@ -124,6 +131,6 @@ def answer(path: str, given: Given, undamaged: str) -> Answer:
     if told.refused and Path(undamaged).is_file():
         other = llama_cpp_answer(undamaged, given)
         return other if not other.refused and other.behind <= SAME else told
-    if not told.refused and b"tokenizer.chat_template\x08\0\0\0" not in Path(path).read_bytes():
+    if not told.refused and not TEMPLATE.search(Path(path).read_bytes()):
         return replace(told, prompt=given.prompt)  # its server then takes a template of its own
     return told

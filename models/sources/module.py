@@ -13,6 +13,7 @@ from models.sources.configuration import config_of, generation_of
 from models.sources.fit import FLOATS, harmless, refuse_not_finite, refuse_unfit, refuse_unscaled
 from models.sources.place import files_of
 from models.sources.quantised import quantised, refusal, refuse_unknown
+from models.sources.size import refuse_oversized
 from models.sources.source import Source
 from models.sources.tensors import tensors_of
 
@@ -27,6 +28,8 @@ def module_of(source: Source, dtype: torch.dtype) -> Any:
         refuse_unknown(source.name, method)
     tensors = tensors_of(files_of(source))
     refuse_unscaled(source.name, tensors, bool(method))
+    if not method:
+        refuse_oversized(source.name, config, tensors)
     with source.in_one_sentence():
         try:
             loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -54,6 +57,7 @@ def _of_gguf(source: Source, dtype: torch.dtype) -> Any:
     """The module of a GGUF file, with the weights that are read of it here."""
     assert source.file is not None
     config = config_of(source)
+    refuse_oversized(source.name, config, source.file.tensors)
     with source.in_one_sentence():
         kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
         model, told = kind.from_pretrained(
