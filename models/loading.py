@@ -107,7 +107,8 @@ def _for_transformers(device: torch.device, asked: str) -> tuple[str, str]:
 
 
 def _transformers(source: Source, device: torch.device, precision: str, reason: str) -> TransformersModel:
-    with source.in_one_sentence():
+    """Made, and tried, by one thread, as `_llama` is."""
+    with source.in_one_sentence(), at_most(1):
         model = module_of(source, getattr(torch, precision))
         if method := quantised(model.config):
             first = torch.zeros(1, 1, dtype=torch.long, device=device)
