@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.damage.bases import FILES
 from benchmarks.damage.bases import gguf_file as damaged_file
-from benchmarks.damage.gguf_file import STRING, U32, GgufFile
+from benchmarks.damage.gguf_file import F32, I32, STRING, U32, GgufFile
 from benchmarks.small import gguf_files
 from benchmarks.small.gguf_files import gguf_file
 from models.errors import ModelError
@@ -115,6 +115,9 @@ def test_a_header_that_cannot_be_true_is_named(
         (lambda file: setattr(file.tensors[2], "name", "n" * 64), "the name of a tensor is none"),
         (lambda file: setattr(file.tensors[2], "name", "a\nb"), "the name of a tensor is none"),
         (lambda file: setattr(file.entry("token_type"), "value", (U32, [1] * 420)), "is a list of another type"),
+        (lambda file: setattr(file.entry("token_type"), "value", (I32, [])), "lists that do not fit together"),
+        (lambda file: setattr(file.entry("scores"), "value", (F32, [])), "lists that do not fit together"),
+        (lambda file: setattr(file.entry("token_type"), "key", ""), "one of its keys is empty"),
         (lambda file: file.add("general.type", STRING, "adapter"), "of the type 'adapter'"),
         (lambda file: file.add("general.architecture", STRING, "x" * 10**6), "of the architecture 'xxx"),
         (lambda file: file.add("tokenizer.ggml.model", STRING, "y" * 10**6), "a tokenizer of the kind 'yyy"),

@@ -62,9 +62,13 @@ def _prompt(tokenizer: Any) -> list[int]:
     if not tokenizer.chat_template:
         ids: list[int] = tokenizer(PROMPT)["input_ids"]
         return ids
-    messages = [{"role": "user", "content": PROMPT}]
-    made = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
-    return list(made["input_ids"]) if hasattr(made, "keys") else list(made)
+    contents: tuple[Any, ...] = (PROMPT, [{"type": "text", "text": PROMPT}])
+    for content in contents:  # some templates take a message in parts only
+        messages = [{"role": "user", "content": content}]
+        made = tokenizer.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
+        if ids := list(made["input_ids"]) if hasattr(made, "keys") else list(made):
+            break
+    return ids
 
 
 def llama_cpp_answer(path: str, given: Given) -> Answer:

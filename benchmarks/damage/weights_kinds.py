@@ -144,9 +144,7 @@ def dropped(tensors: Tensors, rng: Random) -> str:
 
 def renamed(tensors: Tensors, rng: Random) -> str:
     name = _one(tensors, rng)
-    new = rng.choice(
-        [name.replace("weight", "wieght"), f"x.{name}", name.upper(), name + ".weight", name.replace(".", "_")]
-    )
+    new = rng.choice([name.replace("e", "ei"), f"x.{name}", name.upper(), name + ".weight", name.replace(".", "_")])
     tensors[new] = tensors.pop(name)
     return f"{name} is called {new}"
 

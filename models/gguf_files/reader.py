@@ -116,6 +116,8 @@ class _Reader:
             metadata: dict[str, Any] = {}
             for _ in range(entries):
                 key = self._string()
+                if not key:
+                    raise _broken(self._path, "one of its keys is empty")
                 if key in metadata:
                     raise _broken(self._path, f"it says {key[:60]!r} twice")
                 metadata[key] = self._value_of(key)

@@ -80,8 +80,8 @@ def vocabulary_of(metadata: Metadata) -> Vocabulary:
     if not isinstance(tokens, list) or not tokens or not all(isinstance(token, str) for token in tokens):
         raise ModelError(f"{metadata.name} holds no tokenizer; convert it again.")
     tokens = [token or f"[EMPTY_{number}]" for number, token in enumerate(tokens)]
-    kinds = metadata.get("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
-    scores = metadata.get("tokenizer.ggml.scores") or [0.0] * len(tokens)
+    kinds = _list(metadata, "token_type", [NORMAL] * len(tokens))
+    scores = _list(metadata, "scores", [0.0] * len(tokens))
     if len(set(tokens)) != len(tokens):
         raise ModelError(f"The tokenizer of {metadata.name} has one token twice; convert it again.")
     if not len(tokens) == len(kinds) == len(scores) or any(math.isnan(score) for score in scores):
@@ -94,6 +94,12 @@ def vocabulary_of(metadata: Metadata) -> Vocabulary:
     kinds = [CONTROL if token in SPELLED else kind for token, kind in zip(tokens, kinds, strict=True)]
     merges = metadata.get("tokenizer.ggml.merges") or []
     return Vocabulary(tokens, kinds, scores, [_pair(merge) for merge in dict.fromkeys(merges)])
+
+
+def _list(metadata: Metadata, key: str, default: list[Any]) -> list[Any]:
+    """A list of the tokenizer, also where it is there and empty."""
+    value = metadata.get(f"tokenizer.ggml.{key}")
+    return default if value is None else list(value)
 
 
 def end_ids(metadata: Metadata) -> frozenset[int]:
