@@ -14,10 +14,7 @@ LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max
 BOUND = 8192  # tokens that are read where a configuration names no length
 CACHES = ("past_key_values", "cache_params", "state")  # what a model calls what it keeps of what it has read
 CAUSAL_ANYHOW = ("gpt_neox", "gpt_neox_japanese")  # whatever their `is_decoder` says
-READ_AGAIN = (
-    "recurrent_gemma",
-    "xlstm",
-)  # what these keep, in their modules or fixed in size, has no rows to choose from
+READ_AGAIN = ("recurrent_gemma", "xlstm")  # what these keep, in their modules or of a fixed size, has no rows
 ROW_BY_ROW = ("rwkv",)  # a step of these adds up its rows
 NOTHING_KEPT = "nothing that it keeps of a text can be used by several"
 NOT_TEXT = {

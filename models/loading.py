@@ -89,7 +89,8 @@ def _for_cpu(source: Source, config: Any, why_not: str, asked: str, cache: Path)
         raise ModelError(f"{source.name} has no GGUF file; choose another precision or name a .gguf file with --model.")
     if asked == "gguf" and source.file is not None and not source.file.in_blocks()[0]:
         raise ModelError(
-            f"{source.name} has no map that runs as 4-bit blocks; choose auto, float32, float16 or bfloat16."
+            f"{source.name} keeps no linear map as Q4_0 or Q4_1, the blocks that gguf runs; choose auto, float32, float16 or "
+            f"bfloat16."
         )
     if not why_not and not kernels.available(asked):
         raise ModelError(f"This build of PyTorch has no {asked} arithmetic for this processor; choose auto or float32.")
@@ -120,7 +121,7 @@ def _transformers(source: Source, device: torch.device, precision: str, reason: 
 
 def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threads | None) -> LlamaModel:
     """Made by one thread, since little of the making is shared among threads and a busy machine makes them wait."""
-    with source.in_one_sentence(), at_most(1):
+    with at_most(1):
         tokenizer, text = tokenizer_of(source), config.get_text_config()
         found = source.blocks.blocks() if chosen == "gguf" else _weights(source)
         refuse_oversized(source.name, config, found)
@@ -129,19 +130,18 @@ def _llama(source: Source, config: Any, chosen: str, reason: str, threads: Threa
         interleaved = (chosen == "gguf" or source.file is not None) and source.blocks.architecture.interleaved
         network = Network(text, weights, chosen, rotary_of(text), interleaved)
         compared = same_as(source.name, network, reference, weights, chosen, tokenizer)
-    with source.in_one_sentence():
-        loaded = LlamaModel(
-            network,
-            lambda: _transformers(source, torch.device("cpu"), "float32", "What needs the parts of a model."),
-            rows_keep_their_bits(network),
-            threads if threads is not None and threads_keep_bits(network, threads.most) else None,
-            tokenizer=tokenizer,
-            name=source.name,
-            revision=source.revision or "main",
-            precision=chosen,
-            context_length=context_length(text),
-            end_ids=end_ids_of(generation_of(source, config), tokenizer),
-        )
+    loaded = LlamaModel(
+        network,
+        lambda: _transformers(source, torch.device("cpu"), "float32", "What needs the parts of a model."),
+        rows_keep_their_bits(network),
+        threads if threads is not None and threads_keep_bits(network, threads.most) else None,
+        tokenizer=tokenizer,
+        name=source.name,
+        revision=source.revision or "main",
+        precision=chosen,
+        context_length=context_length(text),
+        end_ids=end_ids_of(generation_of(source, config), tokenizer),
+    )
     loaded.precision_reason = f"{reason}{network.exceptions()} {compared}"
     return loaded
 

@@ -37,7 +37,7 @@ WORDS = {
     "float32": "Float32 throughout",
     "float16": "Float16 weights, float32 arithmetic",
     "bfloat16": "Bfloat16 weights and activations",
-    "gguf": "The GGUF file's own 4- and 8-bit blocks, bfloat16 activations",
+    "gguf": "The layers as the GGUF file's own 4-bit blocks, bfloat16 activations",
 }
 
 

@@ -264,7 +264,7 @@ def test_what_was_unpacked_is_kept_small_and_made_again_where_it_is_damaged(tmp_
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q5_0", "Q8_0", "Q6_K"])
 def test_what_is_no_block_of_four_bits_is_never_called_one(tmp_path: Path, kind: str) -> None:
     path = gguf_file(tmp_path / "m.gguf", kind=kind)
-    assert "m has no map that runs as 4-bit blocks" in refusal(path, "gguf")
+    assert "m keeps no linear map as Q4_0 or Q4_1" in refusal(path, "gguf")
     model = load(path, "auto")
     assert model.precision != "gguf"
     assert "gguf" not in model.precision_reason
@@ -279,6 +279,6 @@ def test_maps_that_do_not_run_as_blocks_are_counted(tmp_path: Path) -> None:
     for name, layers in (("output.weight", True), ("blk.1.attn_v.weight", False)):
         tensors = file.tensors
         file.tensors = {**tensors, name: replace(tensors[name], format="Q8_0")}
-        assert file.blocks_said() == " 12 of 13 maps run as 4-bit blocks, the others as float16."
+        assert file.blocks_said() == " Of its linear maps, 12 of 13 run as 4-bit blocks, the others as float16."
         assert file.layers_in_blocks() == layers
         file.tensors = tensors

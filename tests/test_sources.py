@@ -122,6 +122,8 @@ def test_a_file_that_the_configuration_names_is_the_model(tmp_path: Path, precis
     configured(tmp_path, transformers_weights="other.safetensors")
     torch.testing.assert_close(reference(tmp_path), expected)
     same(expected, tmp_path, precision)
+    (tmp_path / "model.safetensors").unlink()
+    same(expected, tmp_path, precision)
     for name in ("../other.safetensors", "none.safetensors"):
         assert name in refusal(configured(tmp_path, transformers_weights=name), precision)
 

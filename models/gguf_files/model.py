@@ -108,7 +108,7 @@ class GgufModel:
         return _experts_joined(weights)
 
     def in_blocks(self) -> tuple[int, int]:
-        """How many maps run as the file's 4-bit blocks, and how many maps there are."""
+        """How many linear maps run as the file's 4-bit blocks, and how many there are."""
         found = [
             *self._layer_maps_in_blocks(),
             self._four_bit(["output" if self.metadata.has("output.weight") else "token_embd"]),
@@ -131,7 +131,11 @@ class GgufModel:
     def blocks_said(self) -> str:
         """A sentence about the maps that do not run as blocks; empty where all do."""
         some, every = self.in_blocks()
-        return f" {some} of {every} maps run as 4-bit blocks, the others as float16." if some < every else ""
+        return (
+            f" Of its linear maps, {some} of {every} run as 4-bit blocks, the others as float16."
+            if some < every
+            else ""
+        )
 
     def _read_here(self) -> dict[str, Stored]:
         return {name: stored for name, stored in self.tensors.items() if name not in self.architecture.turns}

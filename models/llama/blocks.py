@@ -27,9 +27,8 @@ class Blocks:
 
     def dense(self) -> Tensor:
         """The weight as float32 [N, K]."""
-        weights = self.levels.float().unflatten(
-            -1, (-1, GROUP)
-        )  # changed in place: new memory costs ten times the arithmetic
+        weights = self.levels.float().unflatten(-1, (-1, GROUP))
+        # changed in place: new memory costs ten times the arithmetic
         return weights.mul_(self.scale[..., None]).add_(self.offset[..., None]).flatten(-2)
 
     def rows(self, index: Tensor) -> Blocks:

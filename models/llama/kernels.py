@@ -3,7 +3,7 @@
     float16    half-precision weights, float32 arithmetic (FBGEMM)
     bfloat16   bfloat16 weights and activations, float32 accumulation (oneDNN)
     int8       8-bit weights with one scale an output, bfloat16 activations
-    gguf       the 4-bit and 8-bit blocks of a GGUF file as they are, bfloat16 activations
+    gguf       the 4-bit blocks of a GGUF file as they are, bfloat16 activations; other maps as float16
 
 A kernel maps x [M, K] float32 to [M, N] float32 or bfloat16. Whether a row's bits depend on the rows beside it is a
 property of the library and the machine: `same_bits` looks. The int8 and gguf kernels are private operators of PyTorch;

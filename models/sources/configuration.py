@@ -17,10 +17,9 @@ def config_of(source: Source) -> Any:
 
     Raises ModelError for one of a model that cannot decode here.
     """
-    with source.in_one_sentence():
-        if source.file is not None:
-            return source.file.config
-        config = AutoConfig.from_pretrained(source.where, trust_remote_code=False, **source.options)
+    if source.file is not None:
+        return source.file.config
+    config = AutoConfig.from_pretrained(source.where, trust_remote_code=False, **source.options)
     if why_not := refused(config):
         raise ModelError(f"{source.name} cannot decode here, since {why_not}; choose a causal language model of text.")
     return config

@@ -30,20 +30,19 @@ def module_of(source: Source, dtype: torch.dtype) -> Any:
     refuse_unscaled(source.name, tensors, bool(method))
     if not method:
         refuse_oversized(source.name, config, tensors)
-    with source.in_one_sentence():
-        try:
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                source.where,
-                dtype=dtype,
-                trust_remote_code=False,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **source.options,
-            )
-        except (ImportError, RuntimeError, ValueError, NotImplementedError) as error:
-            if method and not isinstance(error, ModelError):
-                raise refusal(source.name, method, error) from error
-            raise
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source.where,
+            dtype=dtype,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **source.options,
+        )
+    except (ImportError, RuntimeError, ValueError, NotImplementedError) as error:
+        if method and not isinstance(error, ModelError):
+            raise refusal(source.name, method, error) from error
+        raise
     model, told = loaded
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     over = [key for key in told["unexpected_keys"] if not harmless(key, shapes.get(key, ()))]
@@ -58,16 +57,15 @@ def _of_gguf(source: Source, dtype: torch.dtype) -> Any:
     assert source.file is not None
     config = config_of(source)
     refuse_oversized(source.name, config, source.file.tensors)
-    with source.in_one_sentence():
-        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-        model, told = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict=source.file.dense(dtype),
-            dtype=dtype,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
+    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    model, told = kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=source.file.dense(dtype),
+        dtype=dtype,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
     mismatched = {key: pair for key, *pair in told["mismatched_keys"]}
     refuse_unfit(source.name, told["missing_keys"], told["unexpected_keys"], mismatched)
     refuse_not_finite(source.name, model.named_parameters())

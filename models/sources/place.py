@@ -7,7 +7,6 @@ from pathlib import Path
 
 from transformers.utils import cached_file
 
-from models.errors import ModelError
 from models.sources.files import INDEX, SINGLE, Files, inside, weight_files
 from models.sources.source import Source
 
@@ -21,11 +20,6 @@ def files_of(source: Source) -> Files:
             return Files()
         folder = found
     files = weight_files(folder)
-    if not files.paths:
-        raise ModelError(
-            f"{source.where} holds no weights: {SINGLE}, or {INDEX} with the files that it names, is not there; fetch or copy "
-            f"the whole model again."
-        )
     return files if all(path.suffix == ".safetensors" for path in files.paths) else Files()
 
 
@@ -33,11 +27,10 @@ def _fetched(source: Source) -> Path | None:
     """The folder of the Hub's cache with the files of the commit."""
 
     def fetch(name: str) -> str | None:
-        with source.in_one_sentence():
-            found: str | None = cached_file(
-                source.where, name, revision=source.options.get("revision"), _raise_exceptions_for_missing_entries=False
-            )
-            return found
+        found: str | None = cached_file(
+            source.where, name, revision=source.options.get("revision"), _raise_exceptions_for_missing_entries=False
+        )
+        return found
 
     one = fetch(SINGLE)
     if one is not None:
@@ -45,8 +38,7 @@ def _fetched(source: Source) -> Path | None:
     index = fetch(INDEX)
     if index is None:
         return None
-    with source.in_one_sentence():
-        shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
+    shards = set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())
     for name in sorted(shards):
         if inside(str(name)):
             fetch(str(name))

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from models.errors import ModelError
+from models.sources.files import weight_files
 
-READ: Final = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 UNFINISHED: Final = (".incomplete", ".part", ".crdownload", ".aria2", ".tmp", ".download")
 
 
 def refuse_no_model(folder: Path) -> None:
     """Raises ModelError where the folder has no config.json, or no weights that transformers would read."""
     wanting = "" if (folder / "config.json").is_file() else "no config.json"
-    if not wanting and not any((folder / name).is_file() for name in READ):
+    if not wanting and not weight_files(folder).paths:
         wanting = "no weights under a name that is read, such as model.safetensors"
     if wanting:
         what = next(
@@ -25,7 +25,7 @@ def refuse_no_model(folder: Path) -> None:
 
 
 def _adapter(folder: Path) -> str:
-    there = (folder / "adapter_config.json").exists() or any(folder.glob("adapter_model.*"))
+    there = any(folder.glob("adapter_model.*"))
     return "it is an adapter such as LoRA, which must be merged into its base model first" if there else ""
 
 

@@ -106,7 +106,7 @@ def figures(
 
 def precise(precision: str) -> str:
     """A precision as the page names it: what a file's own name for it leaves open is added."""
-    return {"gguf": "gguf, 4 and 8 bits a weight", "int8": "int8, 8 bits a weight"}.get(precision, precision)
+    return {"gguf": "gguf, 4-bit blocks", "int8": "int8, 8 bits a weight"}.get(precision, precision)
 
 
 def note(steps: Sequence[TokenStep], spec: Spec) -> str:
