@@ -181,6 +181,6 @@ def test_a_precision_says_its_bits_and_a_revision_is_cut_only_where_it_is_a_hash
         return model_line(SimpleNamespace(language_model=model))  # type: ignore[arg-type]
 
     assert "revision Q4_1-gguf-b1-and-more ·" in line("Q4_1-gguf-b1-and-more", "gguf")
-    assert "4 and 8 bits" in line("r0", "gguf")
+    assert "4-bit blocks" in line("r0", "gguf")
     assert "revision 0123456789ab ·" in line("0123456789abcdef0123456789abcdef01234567", "float32")
     assert dict(figures([step(0, "a")], 1.0, "end", precision="gguf"))["precision"] == "gguf, 4-bit blocks"

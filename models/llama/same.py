@@ -32,12 +32,14 @@ def same_as(
             _refuse_not_finite(name, weights, weights)
             raise ModelError(
                 f"{name} does not compute in {precision} what transformers computes with the same weights: {part.name} is "
-                f"{part.difference:.2%} away, where {precision} explains {part.allowed:.2%}; choose the precision float32."
+                f"{_percent(part.difference)} away, where {precision} explains {_percent(part.allowed)}; choose the precision float32."
             )
     most = max(part.difference for part in parts)
-    return (
-        f"Compared with transformers over {len(ids)} tokens when it was loaded: no part is more than {most:.2%} away."
-    )
+    return f"Compared with transformers over {len(ids)} tokens when it was loaded: no part is more than {_percent(most)} away."
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _ids(name: str, tokenizer: Any, vocabulary: int) -> list[int]:
