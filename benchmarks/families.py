@@ -86,7 +86,7 @@ def run(asked: Asked) -> Result:
     found = []
     try:
         for case in cases(asked.quick):
-            found.append(examined(case, llama, asked.size(20, 4), asked.size(24, 12)))
+            found.append(examined(case, llama, asked.size(20, 4), asked.size(16, 12)))
             asked.progress(f"{case.name}: {', '.join(found[-1].faults) or 'as its reference or refused'}")
     finally:
         llama.close()

@@ -1,10 +1,10 @@
 """Whether a model decodes what its reference decodes: greedy replies, logits over a given text, lanes, long prompts.
 
-The noise of a precision is what rounding moves the reference's own logits by. A greedy token may be another than the
-reference's where the reference's two best logits lie no further apart than TIES times the noise there (the root of the
-mean square over the vocabulary, or its median over the text where that is more): a tie. A logit may differ by EXCUSED
-times the largest noise. Beyond either, the model is another one than its reference and nothing said so: a silent
-difference.
+The noise of a precision is what rounding moves the reference's own logits by, as the root of the mean square over the
+vocabulary. A greedy token may be another than the reference's where the reference's two best logits lie no further apart
+than TIES times the noise there, or its median over the text, or a third of its largest in any text (a mixture of experts
+may choose another expert at any place): a tie. A logit may differ by EXCUSED times the largest single move. Beyond
+either, the model is another one than its reference and nothing said so: a silent difference.
 """
 
 from __future__ import annotations
@@ -35,11 +35,16 @@ class Text:
         """The largest."""
         return float(self.moved.abs().max())
 
-    def tied(self, place: int) -> bool:
-        """Whether the reference is undecided between its two best tokens."""
-        by_place = self.moved.double().pow(2).mean(-1).sqrt()
+    @property
+    def roughness(self) -> Tensor:
+        """By place [T]."""
+        return self.moved.double().pow(2).mean(-1).sqrt()
+
+    def tied(self, place: int, roughest: float = 0.0) -> bool:
+        """Whether the reference is undecided between its two best tokens; `roughest` is the largest noise of any text."""
+        by_place = self.roughness
         best, second = self.logits[place].double().topk(2).values.tolist()
-        return best - second <= TIES * max(float(by_place[place]), float(by_place.median()))
+        return best - second <= TIES * max(float(by_place[place]), float(by_place.median()), roughest / 3)
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,8 @@ def compared(
 ) -> Agreement:
     """The model against its reference; `shifted` compares log-probabilities, where the reference gives no logits."""
     measure = _log if shifted else _plain
-    found = [_parting(model, text) for text in replies]
+    roughest = max(float(text.roughness.max()) for text in (*replies, given, *long))
+    found = [_parting(model, text, roughest) for text in replies]
     noise = max(text.noise for text in (given, *long))
     expected = measure(given.logits)
     alone = stepped(model, given.prompt, [given.reply])[0]
@@ -104,14 +110,14 @@ def stepped(model: LanguageModel, prompt: Sequence[int], replies: Sequence[Seque
     return list(torch.stack(seen, dim=1))
 
 
-def _parting(model: LanguageModel, text: Text) -> str:
+def _parting(model: LanguageModel, text: Text, roughest: float) -> str:
     """Decodes greedily along the reference's reply; where the two part, whether the reference was undecided there."""
     output, cache = model.prefill(list(text.prompt))
     rows = model.rows_for(1)
     cache, logits, found = model.expand(cache, rows), output.logits, "equal"
     for place, token in enumerate(text.reply):
         if int(logits[0].argmax()) != token:
-            if not text.tied(place):
+            if not text.tied(place, roughest):
                 return "parted"
             found = "tie"
         if place + 1 < len(text.reply):

@@ -77,7 +77,7 @@ FAMILIES: Mapping[str, Family] = {
     # Llama-like, with something that models.llama lacks
     "llama-bias": Family("llama", {"attention_bias": True, "mlp_bias": True}),
     "llama-gelu": Family("llama", {"hidden_act": "gelu"}),
-    "llama-dynamic": Family("llama", rope("dynamic", factor=4.0)),
+    "llama-dynamic": Family("llama", {**rope("dynamic", factor=4.0), "max_position_embeddings": CONTEXT // 2}),
     "llama-partial": Family(
         "llama", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
     ),
