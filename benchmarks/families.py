@@ -47,6 +47,13 @@ QUICK = ("llama", "qwen3", "llama-llama3", "gemma2", "mixtral", "mamba", "bart")
 QUICK_KINDS = ("F16", "Q4_0", "Q4_1", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS")
 Ask = tuple[list[int], list[int] | int]  # a prompt, and its reply or the number of greedy tokens
 FLOOR = 2e-5  # of the largest logit: what float32 may always differ by
+FURTHER = (
+    ("llama-tied", "Q6_K"),
+    ("llama-llama3", "Q4_K"),
+    ("qwen2", "Q8_0"),
+    ("qwen3", "Q4_1"),
+    ("qwen3-tied", "Q4_0"),
+)
 GIVEN, LONG, BEYOND = 64, 24, 120  # tokens of the given text and of a long one's reply, and of the longest prompt
 SPOKEN = "the river ran past an old town and nobody knew its name until a letter told them what time it was"
 
@@ -102,7 +109,8 @@ def cases(quick: bool) -> list[Case]:
     families = QUICK if quick else tuple(FAMILIES)
     files = [Case(name, "F32") for name in families if name in FILES]
     kinds = QUICK_KINDS if quick else KINDS[1:]
-    return [*map(Case, families), *files, *(Case("llama", kind) for kind in kinds)]
+    further = [] if quick else [Case(*pair) for pair in FURTHER]
+    return [*map(Case, families), *files, *(Case("llama", kind) for kind in kinds), *further]
 
 
 def examined(
@@ -149,7 +157,7 @@ class _Texts:
             (prompt, rows.argmax(-1).tolist() if isinstance(reply, int) else reply)
             for (prompt, reply), rows in zip(asks, logits, strict=True)
         ]
-        self._logits, self._own = logits, self._of_llama(case, place, llama, logits)
+        self._logits, self._exact = logits, self._unrounded(case, place, llama, logits)
 
     def _read(
         self, case: Case, place: Path, path: Path, llama: LlamaLogits, found: Found, asks: Sequence[Ask]
@@ -166,20 +174,20 @@ class _Texts:
         source = TransformersLogits.of(path)
         return [source.logits(*ask) for ask in asks], False
 
-    def _of_llama(self, case: Case, place: Path, llama: LlamaLogits, logits: Sequence[Tensor]) -> list[Tensor]:
-        """What llama.cpp's own arithmetic on quantised weights moves its logits by."""
+    def _unrounded(self, case: Case, place: Path, llama: LlamaLogits, logits: list[Tensor]) -> list[Tensor]:
+        """The reference without roundings of its own: llama.cpp rounds what it multiplies with quantised weights, so
+        the same numbers are given to it as float32.
+        """
         if not self.shifted or case.kind == "F32":
-            return [torch.zeros_like(rows) for rows in logits]
-        exact = llama.logprobs(case.written(place, plain=True), self._asks)
-        return [rows - plain for rows, plain in zip(logits, exact, strict=True)]
+            return logits
+        return llama.logprobs(case.written(place, plain=True), self._asks)
 
     def at(self, precision: str) -> list[Text]:
         """Every text with the noise of this precision: the replies, the given text, then two long ones."""
         made = []
-        for (prompt, reply), rows, own in zip(self._asks, self._logits, self._own, strict=True):
-            moved = self._weights.moved(precision, prompt, reply)
-            floor = FLOOR * rows.abs().max()
-            made.append(Text(prompt, reply, rows, torch.maximum(torch.maximum(moved.abs(), own.abs()), floor)))
+        for (prompt, reply), rows, exact in zip(self._asks, self._logits, self._exact, strict=True):
+            moved = self._weights.moved(precision, prompt, reply).abs().clamp(min=FLOOR * float(rows.abs().max()))
+            made.append(Text(prompt, reply, rows, moved, exact))
         return made
 
 

@@ -53,7 +53,8 @@ def test_what_a_gguf_file_decodes_is_what_llama_cpp_decodes(kind: str, llama: Ll
 
 def noisy(family: str, seed: int, prompt: list[int], reply: list[int]) -> Text:
     reference = TransformersLogits(network(family, seed))
-    return Text(prompt, reply, reference.logits(prompt, reply), reference.moved("float16", prompt, reply))
+    logits = reference.logits(prompt, reply)
+    return Text(prompt, reply, logits, reference.moved("float16", prompt, reply), logits)
 
 
 @pytest.mark.parametrize("layer", [0, 2])
@@ -62,7 +63,7 @@ def test_another_model_than_the_reference_is_not_excused_as_noise(layer: int, tm
     prompt, reply = list(range(3, 23)), list(range(40, 72))
     given = noisy("llama", 0, prompt, reply)
     greedy = TransformersLogits(network("llama")).logits(prompt, 16)
-    said = Text(prompt, greedy.argmax(-1).tolist(), greedy, given.moved[:16])
+    said = Text(prompt, greedy.argmax(-1).tolist(), greedy, given.moved[:16], greedy)
 
     def found() -> Agreement:
         return compared(load_language_model(str(where), precision="float16"), [said], given, [given], shifted=False)
@@ -78,5 +79,5 @@ def test_another_model_than_the_reference_is_not_excused_as_noise(layer: int, tm
 
 def test_a_tie_is_where_the_reference_is_undecided_and_nowhere_else() -> None:
     logits = torch.tensor([[1.0, 0.9, -3.0], [1.0, 0.5, -3.0]])
-    text = Text([1], [0, 0], logits, torch.full((2, 3), 0.02))
+    text = Text([1], [0, 0], logits, torch.full((2, 3), 0.02), logits)
     assert [text.tied(place) for place in range(2)] == [True, False]

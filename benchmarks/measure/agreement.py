@@ -23,22 +23,26 @@ LANES = 4
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt, the tokens that are fed after it, and the reference's logits [T, V] at each; `moved` [T, V] is its noise."""
+    """A prompt, the tokens that are fed after it, and the reference's logits [T, V] at each; `moved` [T, V] is the noise of
+    the precision. Where the reference itself rounds, `exact` [T, V] is what it computes without.
+    """
 
     prompt: Sequence[int]
     reply: Sequence[int]
     logits: Tensor
     moved: Tensor
+    exact: Tensor
 
     @property
     def noise(self) -> float:
-        """The largest."""
+        """The largest move of a logit."""
         return float(self.moved.abs().max())
 
     @property
     def roughness(self) -> Tensor:
-        """By place [T]."""
-        return self.moved.double().pow(2).mean(-1).sqrt()
+        """The noise by place [T], the reference's own included."""
+        both = torch.maximum(self.moved.abs(), (self.logits - self.exact).abs())
+        return both.double().pow(2).mean(-1).sqrt()
 
     def tied(self, place: int, roughest: float = 0.0) -> bool:
         """Whether the reference is undecided between its two best tokens; `roughest` is the largest noise of any text."""
@@ -84,7 +88,7 @@ def compared(
     roughest = max(float(text.roughness.max()) for text in (*replies, given, *long))
     found = [_parting(model, text, roughest) for text in replies]
     noise = max(text.noise for text in (given, *long))
-    expected = measure(given.logits)
+    expected = measure(given.exact)
     alone = stepped(model, given.prompt, [given.reply])[0]
     return Agreement(
         noise,
@@ -136,7 +140,7 @@ def _lanes(model: LanguageModel, given: Text, alone: Tensor, noise: float) -> st
 
 
 def _long(model: LanguageModel, text: Text, measure: Callable[[Tensor], Tensor]) -> float:
-    expected = measure(text.logits)
+    expected = measure(text.exact)
     decoded = _apart(measure(stepped(model, text.prompt, [text.reply])[0]), expected)
     return max(decoded, _apart(measure(model.score(text.prompt, text.reply)), expected))
 
