@@ -46,6 +46,7 @@ FILES = {  # families of GGUF files, each in F32; the formats are tried on the f
 QUICK = ("llama", "qwen3", "llama-llama3", "gemma2", "mixtral", "mamba", "bart")
 QUICK_KINDS = ("F16", "Q4_0", "Q4_1", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS")
 Ask = tuple[list[int], list[int] | int]  # a prompt, and its reply or the number of greedy tokens
+UNCACHED = ("xlstm", "minimax-window")  # transformers' cache of the one raises, that of the other forgets its window
 FLOOR = 2e-5  # of the largest logit: what float32 may always differ by
 FURTHER = (
     ("llama-tied", "Q6_K"),
@@ -170,8 +171,9 @@ class _Texts:
                 return logits, True
             except UnavailableError as error:
                 found.notes.append(str(error))
-        found.reference = "transformers"
-        source = TransformersLogits.of(path)
+        cached = case.family not in UNCACHED
+        found.reference = "transformers" if cached else "transformers without its cache"
+        source = TransformersLogits.of(path, cached)
         return [source.logits(*ask) for ask in asks], False
 
     def _unrounded(self, case: Case, place: Path, llama: LlamaLogits, logits: list[Tensor]) -> list[Tensor]:

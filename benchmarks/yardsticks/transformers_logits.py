@@ -15,17 +15,18 @@ INT8 = 127
 
 
 class TransformersLogits:
-    """The model in float32, as transformers loads it by itself."""
+    """The model in float32, as transformers loads it by itself. `cached` says whether it keeps what it has read."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, cached: bool = True) -> None:
+        self._cached = cached
         self.model = model.eval()
         self._rounded: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, path: Path) -> TransformersLogits:
+    def of(cls, path: Path, cached: bool = True) -> TransformersLogits:
         if path.is_dir():
-            return cls(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32))
-        return cls(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32))
+            return cls(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32), cached)
+        return cls(AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32), cached)
 
     @torch.inference_mode()
     def logits(self, prompt: Sequence[int], reply: Sequence[int] | int) -> Tensor:
@@ -42,7 +43,7 @@ class TransformersLogits:
             logits_processor=forced,
             output_logits=True,
             return_dict_in_generate=True,
-            renormalize_logits=False,
+            use_cache=self._cached,
         )
         return torch.cat(made.logits).float()
 
@@ -52,10 +53,13 @@ class TransformersLogits:
         rows = torch.tensor([[*prompt, *reply[:-1]]])
         if precision not in self._rounded:
             self._rounded[precision] = _rounded(self.model, precision)
-        plain, moved = (
-            m(rows, use_cache=False).logits[0, -len(reply) :] for m in (self.model, self._rounded[precision])
-        )
-        return moved.double() - plain.double()
+        plain = self.model(rows, use_cache=False).logits[0, -len(reply) :].double()
+        try:
+            return self._rounded[precision](rows, use_cache=False).logits[0, -len(reply) :].double() - plain
+        except RuntimeError:  # not every module knows float64; what float32 may always differ by is known without it
+            if precision != "float32":
+                raise
+            return torch.zeros_like(plain)
 
 
 class _Forced(LogitsProcessor):
