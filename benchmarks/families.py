@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.measure import agreement
 from benchmarks.measure.agreement import Agreement, Text, compared
 from benchmarks.measure.asked import Asked
 from benchmarks.measure.machine import conditions
@@ -36,6 +37,13 @@ from models.precision import OFFERED
 
 TITLE = "Every family of models beside its reference: path, precisions, greedy replies, logits, lanes, long prompts"
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "families.md"
+COMMAND = "python -m playground bench families"
+COLUMNS = (
+    "In every column the precisions stand in their order. Equal, at ties and parted count greedy replies, Δ is the largest "
+    "difference of a logit over 64 given tokens, decoded and scored; noise is what rounding alone moves a logit of the "
+    "reference by. Long prompts have 56 and 120 tokens, and 24 more are decoded: the original length of a scaled embedding "
+    "is 64 here, a window 16. Four lanes are fed different replies beside one another and compared with each alone."
+)
 OWN, THEIRS = "models.llama", "transformers"
 PRECISIONS = tuple(name for name in OFFERED if name != "auto")
 FILES = {  # families of GGUF files, each in F32; the formats are tried on the first
@@ -98,11 +106,11 @@ def run(asked: Asked) -> Result:
             asked.progress(f"{case.name}: {', '.join(found[-1].faults) or 'as its reference or refused'}")
     finally:
         llama.close()
-    result = _result(found, asked)
+    whole = result(found)
     if not asked.quick:
         DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(_document(result), encoding="utf-8")
-    return result
+        DOCUMENT.write_text(document(whole), encoding="utf-8")
+    return whole
 
 
 def cases(quick: bool) -> list[Case]:
@@ -205,34 +213,30 @@ def _compare(found: Found, texts: _Texts, precision: str, model: LanguageModel) 
         found.faults.append(f"{precision}: the prompt's tokens are not the template's")
     try:
         *replies, given, near, far = texts.at(precision)
-        agreement = compared(model, replies, given, (near, far), texts.shifted)
+        compares = compared(model, replies, given, (near, far), texts.shifted)
     except ModelError as error:
         found.refused[precision] = str(error)
         return
     except Exception as error:
         found.faults.append(f"{precision}: ends in {type(error).__name__}: {' '.join(str(error).split())[:120]}")
         return
-    found.agreements[path, precision] = agreement
-    if faults := agreement.faults():
+    found.agreements[path, precision] = compares
+    if faults := compares.faults():
         found.faults.append(f"{precision}: {', '.join(faults)}")
 
 
-def _result(found: Sequence[Found], asked: Asked) -> Result:
-    columns = {"model": "", "path": "", "reference": "", "precisions": "", "replies equal": "", "ties": "d",
-               "largest Δ of a logit": "", "Δ ÷ noise": ".2f", "4 lanes": "", "long prompt, Δ ÷ noise": ".2f"}  # fmt: skip
+def result(found: Sequence[Found]) -> Result:
+    """The tables: one line for each model and path, its precisions side by side."""
+    columns = {"model": "", "path": "", "reference": "", "precisions": "", "equal": "", "at ties": "", "parted": "",
+               "largest Δ of a logit": "", "Δ ÷ noise": "", "long, Δ ÷ noise": "", "4 lanes": ""}  # fmt: skip
     tables = [
         Table(title, columns, [row for one in found if bool(one.case.kind) == files for row in _rows(one)])
         for title, files in (("Folders", False), ("GGUF files", True))
     ]
-    tables.append(
-        Table(
-            "Refused in every precision",
-            {"model": "", "sentence": ""},
-            [_refusal(one) for one in found if _refused(one)],
-        )
-    )
+    refused = [_refusal(one) for one in found if one.refused and not one.agreements]
+    tables.append(Table("Refused in every precision", {"model": "", "sentence": ""}, refused))
     faults = [f"{one.case.name}, {fault}." for one in found for fault in one.faults]
-    notes = [f"Silent differences and failures: {len(faults)}.", *faults]
+    notes = [COLUMNS, f"Silent differences and failures: {len(faults)}.", *faults]
     notes += [f"{one.case.name}: {note}" for one in found for note in one.notes]
     how = conditions("transformers", "gguf", folders=_count(found, False), files=_count(found, True))
     failed = f"{len(faults)} of the examined runs are not their reference; the table names them." if faults else ""
@@ -244,25 +248,24 @@ def _rows(one: Found) -> list[dict[str, Value]]:
 
 
 def _row(one: Found, path: str) -> dict[str, Value]:
-    """The worst of the precisions of one path."""
     by = {precision: found for (where, precision), found in one.agreements.items() if where == path}
-    worst = min(by.values(), key=lambda found: found.equal)
+
+    def listed(*values: object) -> str:
+        return ", ".join(map(str, values))
+
     return {
         "model": one.case.name,
         "path": path,
         "reference": one.reference,
-        "precisions": ", ".join(by),
-        "replies equal": f"{worst.equal}/{worst.equal + worst.ties + worst.parted}",
-        "ties": max(found.ties for found in by.values()),
-        "largest Δ of a logit": ", ".join(f"{found.largest:.2g}" for found in by.values()),
-        "Δ ÷ noise": max(found.largest / found.noise for found in by.values()),
-        "4 lanes": sorted({found.lanes for found in by.values()})[0],
-        "long prompt, Δ ÷ noise": max(found.long / found.noise for found in by.values()),
+        "precisions": listed(*by),
+        "equal": listed(*(found.equal for found in by.values())),
+        "at ties": listed(*(found.ties for found in by.values())),
+        "parted": listed(*(found.parted for found in by.values())),
+        "largest Δ of a logit": listed(*(f"{found.largest:.1g}" for found in by.values())),
+        "Δ ÷ noise": listed(*(f"{found.largest / found.noise:.1f}" for found in by.values())),
+        "long, Δ ÷ noise": listed(*(f"{found.long / found.noise:.1f}" for found in by.values())),
+        "4 lanes": listed(*sorted({found.lanes for found in by.values()})),
     }
-
-
-def _refused(one: Found) -> bool:
-    return bool(one.refused) and not one.agreements
 
 
 def _refusal(one: Found) -> dict[str, Value]:
@@ -273,5 +276,7 @@ def _count(found: Sequence[Found], files: bool) -> int:
     return len({one.case.name for one in found if bool(one.case.kind) == files})
 
 
-def _document(result: Result) -> str:
-    return f"# Families of models\n\n{__doc__.split(chr(10) * 2, 1)[1].strip()}\n\nMade by `python -m playground bench families`.\n\n{result.text()}\n"
+def document(found: Result) -> str:
+    """docs/families.md."""
+    about, rule = (text.split("\n\n", 1)[1].strip() for text in (__doc__ or "", agreement.__doc__ or ""))
+    return "\n\n".join(["# Families of models", about, rule, f"Made by `{COMMAND}`: {found.text()}"]) + "\n"

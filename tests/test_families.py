@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.families import OWN, THEIRS, Case, examined
+from benchmarks.families import COMMAND, DOCUMENT, OWN, THEIRS, Case, Found, cases, examined, result
 from benchmarks.measure.agreement import Agreement, Text, compared
 from benchmarks.small.folders import folder, network
 from benchmarks.yardsticks.llama_logits import LlamaLogits
@@ -49,6 +49,22 @@ def test_what_a_gguf_file_decodes_is_what_llama_cpp_decodes(kind: str, llama: Ll
     assert (found.faults, found.reference) == ([], "llama.cpp")
     assert all(path == OWN for path, _ in found.agreements)
     assert found.agreements
+
+
+def test_the_document_lists_every_case_and_no_silent_difference() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    listed = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")}
+    assert {case.name for case in cases(quick=False)} <= listed
+    assert "Silent differences and failures: 0." in text
+    assert f"Made by `{COMMAND}`" in text
+
+
+def test_a_model_that_is_not_its_reference_is_named_and_fails_the_command() -> None:
+    good, bad = (Agreement(0.1, 20 - parted, 0, parted, 0.01, 0.01, "same bits", 0.01) for parted in (0, 2))
+    assert result([Found(Case("llama"), {(OWN, "float16"): good})]).failed == ""
+    found = Found(Case("qwen2"), {(OWN, "float16"): bad}, faults=[f"float16: {bad.faults()[0]}"])
+    assert result([found]).failed.startswith("1 of the examined runs")
+    assert "qwen2, float16: 2 replies part without a tie." in result([found]).notes
 
 
 def noisy(family: str, seed: int, prompt: list[int], reply: list[int]) -> Text:
