@@ -28,7 +28,7 @@ from benchmarks.small.folders import folder, network
 from benchmarks.small.gguf_files import gguf_file, held
 from benchmarks.yardsticks.llama_cpp import UnavailableError
 from benchmarks.yardsticks.llama_logits import LlamaLogits
-from benchmarks.yardsticks.transformers_logits import TransformersLogits
+from benchmarks.yardsticks.transformers_logits import TABLE, TransformersLogits
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from models.llama.model import LlamaModel
@@ -54,6 +54,9 @@ FILES = {  # families of GGUF files, each in F32; the formats are tried on the f
 QUICK = ("llama", "qwen3", "llama-llama3", "gemma2", "mixtral", "mamba", "bart")
 QUICK_KINDS = ("F16", "Q4_0", "Q4_1", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "IQ4_XS")
 Ask = tuple[list[int], list[int] | int]  # a prompt, and its reply or the number of greedy tokens
+SAID = {  # llama.cpp takes the factors for long texts by the length of its context, which is 256 at least, not of the text
+    "phi3-longrope": {"phi3.rope.scaling.original_context_length": CONTEXT, "phi3.context_length": 2 * CONTEXT}
+}
 UNCACHED = ("xlstm", "minimax-window")  # transformers' cache of the one raises, that of the other forgets its window
 FLOOR = 2e-5  # of the largest logit: what float32 may always differ by
 FURTHER = (
@@ -82,7 +85,7 @@ class Case:
         if not self.kind:
             return folder(place / self.family, self.family)
         name = f"{self.family}-{self.kind}{'-plain' if plain else ''}.gguf"
-        return gguf_file(place / name, self.family, self.kind, plain=plain)
+        return gguf_file(place / name, self.family, self.kind, plain=plain, metadata=SAID.get(self.family))
 
 
 @dataclass
@@ -197,6 +200,8 @@ class _Texts:
         made = []
         for (prompt, reply), rows, exact in zip(self._asks, self._logits, self._exact, strict=True):
             moved = self._weights.moved(precision, prompt, reply).abs().clamp(min=FLOOR * float(rows.abs().max()))
+            if self.shifted:
+                moved = moved.maximum(self._weights.moved(TABLE, prompt, reply).abs())
             made.append(Text(prompt, reply, rows, moved, exact))
         return made
 

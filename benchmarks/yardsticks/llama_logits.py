@@ -21,6 +21,7 @@ from benchmarks.yardsticks.llama_cpp import MISSING, UnavailableError
 
 SPOKEN = 60  # the token that the server is made to say, since it keeps the figures of half a character to itself
 F32 = 0
+CONTEXT = 256
 
 
 class LlamaLogits:
@@ -91,7 +92,7 @@ def _serve() -> None:
 
 def _server(xllamacpp: Any, file: str) -> Any:
     params = xllamacpp.CommonParams()
-    params.model.path, params.n_ctx, params.n_parallel = file, 0, 1
+    params.model.path, params.n_ctx, params.n_parallel = file, CONTEXT, 1
     params.cache_type_k = params.cache_type_v = F32
     params.flash_attn_type = 0
     params.warmup = False

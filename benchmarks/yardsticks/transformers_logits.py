@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, LogitsProcessor
 
 INT8 = 127
+TABLE = "a table of float16 for GELU"  # what llama.cpp has, so that it differs from exact arithmetic
 
 
 class TransformersLogits:
@@ -56,10 +57,22 @@ class TransformersLogits:
         plain = self.model(rows, use_cache=False).logits[0, -len(reply) :].double()
         try:
             return self._rounded[precision](rows, use_cache=False).logits[0, -len(reply) :].double() - plain
-        except RuntimeError:  # not every module knows float64; what float32 may always differ by is known without it
-            if precision != "float32":
-                raise
-            return torch.zeros_like(plain)
+        except RuntimeError:  # not every module knows float64, or bfloat16 throughout
+            if precision == "float32":
+                return torch.zeros_like(plain)
+            weights = copy.deepcopy(self.model).bfloat16().float()
+            return weights(rows, use_cache=False).logits[0, -len(reply) :].double() - plain
+
+
+class _LookedUp(torch.nn.Module):
+    """An activation as llama.cpp looks it up: in a table of float16."""
+
+    def __init__(self, activation: torch.nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(x.half().float()).half().float()
 
 
 class _Forced(LogitsProcessor):
@@ -82,6 +95,12 @@ def _rounded(model: Any, precision: str) -> Any:
         if hasattr(made, "set_experts_implementation"):
             made.set_experts_implementation("eager")  # the grouped product has no float64
         return made.double()
+    if precision == TABLE:
+        for part in list(made.modules()):
+            for name, child in part.named_children():
+                if "gelu" in type(child).__name__.lower():
+                    setattr(part, name, _LookedUp(child))
+        return made
     if precision == "float16":
         return made.half().float()
     if precision == "int8":
