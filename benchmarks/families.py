@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -243,7 +244,12 @@ def result(found: Sequence[Found]) -> Result:
     faults = [f"{one.case.name}, {fault}." for one in found for fault in one.faults]
     notes = [COLUMNS, f"Silent differences and failures: {len(faults)}.", *faults]
     notes += [f"{one.case.name}: {note}" for one in found for note in one.notes]
-    how = conditions("transformers", "gguf", folders=_count(found, False), files=_count(found, True))
+    how = conditions(
+        "transformers",
+        *filter(find_spec, ("gguf", "xllamacpp")),
+        folders=_count(found, False),
+        files=_count(found, True),
+    )
     failed = f"{len(faults)} of the examined runs are not their reference; the table names them." if faults else ""
     return Result("families", how, tables, notes, failed)
 
@@ -284,4 +290,5 @@ def _count(found: Sequence[Found], files: bool) -> int:
 def document(found: Result) -> str:
     """docs/families.md."""
     about, rule = (text.split("\n\n", 1)[1].strip() for text in (__doc__ or "", agreement.__doc__ or ""))
+    rule = rule.replace("EXCUSED", f"{agreement.EXCUSED:g}").replace("TIES", f"{agreement.TIES:g}")
     return "\n\n".join(["# Families of models", about, rule, f"Made by `{COMMAND}`: {found.text()}"]) + "\n"

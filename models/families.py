@@ -17,6 +17,7 @@ CAUSAL_ANYHOW = ("gpt_neox", "gpt_neox_japanese")  # whatever their `is_decoder`
 READ_AGAIN = ("recurrent_gemma", "xlstm")  # what these keep, in their modules or of a fixed size, has no rows
 ROW_BY_ROW = ("rwkv",)  # a step of these adds up its rows
 NOTHING_KEPT = "nothing that it keeps of a text can be used by several"
+WHOLE = {"xlstm": "transformers multiplies float32 with its bfloat16 in a text of 64 tokens or more"}
 NOT_TEXT = {
     "blt": "reads bytes in patches",
     "cpmant": "reads a prompt in both directions",
@@ -51,6 +52,11 @@ def refused(config: Any) -> str:
     if both or getattr(text, "is_causal", True) is False:
         return "its configuration lets it see what comes after a token"
     return ""
+
+
+def only_float32(config: Any) -> str:
+    """Why a model of this configuration runs in float32 alone, in the middle of a sentence; empty where it need not."""
+    return WHOLE.get(config.model_type, "")
 
 
 def context_length(config: Any) -> int:

@@ -11,7 +11,7 @@ import transformers
 
 from models.chat.ends import end_ids_of
 from models.errors import ModelError
-from models.families import context_length
+from models.families import context_length, only_float32
 from models.language_model import LanguageModel
 from models.llama import kernels
 from models.llama.comparison import reference_of
@@ -111,6 +111,8 @@ def _transformers(source: Source, device: torch.device, precision: str, reason: 
     """Made, and tried, by one thread, as `_llama` is."""
     with source.in_one_sentence(), at_most(1):
         model = module_of(source, getattr(torch, precision))
+        if precision != "float32" and (why := only_float32(model.config)):
+            raise ModelError(f"{source.name} cannot run as {precision}, since {why}; choose float32.")
         if method := quantised(model.config):
             first = torch.zeros(1, 1, dtype=torch.long, device=device)
             refuse_unable(source.name, method, lambda: model.to(device)(first).logits)

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING
 
 from benchmarks.small.families import CONTEXT, FAMILIES
-from benchmarks.small.folders import network
+from benchmarks.small.folders import folder, network
 from benchmarks.small.tokens import SIZE, tokenizer
 from models.errors import ModelError
 from models.families import BOUND, context_length, refused
@@ -243,3 +243,11 @@ def test_a_trace_is_the_same_beside_other_policies(family: str) -> None:
         return [trace.id for trace in end.traces]
 
     assert traces(specs) == [trace for spec in specs for trace in traces([spec])]
+
+
+def test_what_transformers_runs_in_float32_alone_is_refused_otherwise(tmp_path: Path) -> None:
+    """transformers' xLSTM fails in bfloat16 as soon as a text has 64 tokens: refused before anything is decoded."""
+    where = str(folder(tmp_path, "xlstm"))
+    with pytest.raises(ModelError, match="cannot run as bfloat16, since transformers multiplies float32"):
+        load_language_model(where, precision="bfloat16")
+    assert load_language_model(where, precision="float32").prefill(range(3, 90))[0].logits.isfinite().all()
