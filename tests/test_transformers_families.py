@@ -186,7 +186,7 @@ def test_what_was_read_before_changes_nothing(family: str) -> None:
         ("gpt2", CONTEXT),  # n_positions
         ("mpt", 2048),  # max_seq_len
         ("rwkv", CONTEXT),  # context_length
-        ("llama-dynamic", 4 * CONTEXT),
+        ("llama-dynamic", 2 * CONTEXT),
         ("phi3-longrope", CONTEXT),
         ("bloom", BOUND),
         ("mamba", BOUND),
