@@ -17,7 +17,6 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
@@ -121,11 +120,12 @@ def _convert(gguf: Path, target: Path) -> None:
     transformers reads the pre-tokenizer `smollm` as plain byte-level BPE; without the digit rule two blanks before a
     number would be cut differently than in training.
     """
-    import torch
     from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
-    print("Converting it once (about half a minute) …", file=sys.stderr, flush=True)
+    from models.gguf_files.model import GgufModel
+
+    print("Converting it once (about a quarter of a minute) …", file=sys.stderr, flush=True)
     logging.getLogger("transformers").setLevel(logging.ERROR)
     where, file = str(gguf.parent), gguf.name
     tokenizer = AutoTokenizer.from_pretrained(where, gguf_file=file)
@@ -135,13 +135,9 @@ def _convert(gguf: Path, target: Path) -> None:
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
         ]
     )
-    loaded = AutoModelForCausalLM.from_pretrained(where, gguf_file=file, dtype=torch.float32)
-    config: Any = loaded.config
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
-    plain = LlamaForCausalLM(config)  # a model loaded from GGUF refuses to be saved; its weights do not
-    plain.load_state_dict(loaded.state_dict())
-    plain.generation_config = loaded.generation_config
-    plain.save_pretrained(target)
+    weights = GgufModel(gguf, gguf.parent, REVISION).dense()
+    model = LlamaForCausalLM(AutoConfig.from_pretrained(where, gguf_file=file))
+    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
+    model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     (target / COMPLETE).write_text(GGUF_SHA256 + "\n")
