@@ -15,7 +15,7 @@ BOUND = 8192  # tokens that are read where a configuration names no length
 CACHES = ("past_key_values", "cache_params", "state")  # what a model calls what it keeps of what it has read
 CAUSAL_ANYHOW = ("gpt_neox", "gpt_neox_japanese")  # whatever their `is_decoder` says
 READ_AGAIN = ("recurrent_gemma", "xlstm")  # what these keep, in their modules or of a fixed size, has no rows
-ROW_BY_ROW = ("rwkv",)  # a step of these adds up its rows
+ROW_BY_ROW = ("rwkv",)  # a step of these adds up the rows of a batch
 NOTHING_KEPT = "nothing that it keeps of a text can be used by several"
 WHOLE = {"xlstm": "transformers multiplies float32 with its bfloat16 in a text of 64 tokens or more"}
 NOT_TEXT = {
@@ -140,9 +140,9 @@ def _alone(model: Any, config: Any, keeps: str | None) -> str:
     if keeps is None:
         return NOTHING_KEPT
     if config.model_type in ROW_BY_ROW:
-        return "a step of it adds up its rows"
+        return "a step of it adds up the rows that are fed together"
     if any(type(module).__name__.endswith("Experts") for module in model.modules()):
-        return "an expert rounds a row by how many are sent to it"
+        return "an expert rounds what it makes of a row by how many rows it is sent"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def same_as(
                 f"{name} does not compute in {precision} what transformers computes with the same weights: {part.name} is "
                 f"{_percent(part.difference)} away, where {precision} explains {_percent(part.allowed)}; choose the precision float32."
             )
-    most = max(part.difference for part in parts)
+    most = math.ceil(1e4 * max(part.difference for part in parts)) / 1e4
     return f"Compared with transformers over {len(ids)} tokens when it was loaded: no part is more than {_percent(most)} away."
 
 
