@@ -28,7 +28,7 @@ from benchmarks.small.families import CONTEXT, FAMILIES
 from benchmarks.small.folders import folder, network
 from benchmarks.small.gguf_files import gguf_file, held
 from benchmarks.yardsticks.llama_cpp import UnavailableError
-from benchmarks.yardsticks.llama_logits import LlamaLogits
+from benchmarks.yardsticks.llama_reference import LlamaReference
 from benchmarks.yardsticks.transformers_logits import TABLE, TransformersLogits
 from models.errors import ModelError
 from models.language_model import LanguageModel
@@ -102,7 +102,7 @@ class Found:
 
 
 def run(asked: Asked) -> Result:
-    llama = LlamaLogits()
+    llama = LlamaReference()
     found = []
     try:
         for case in cases(asked.quick):
@@ -127,7 +127,7 @@ def cases(quick: bool) -> list[Case]:
 
 
 def examined(
-    case: Case, llama: LlamaLogits, prompts: int, length: int, precisions: Sequence[str] = PRECISIONS
+    case: Case, llama: LlamaReference, prompts: int, length: int, precisions: Sequence[str] = PRECISIONS
 ) -> Found:
     """The case in every precision beside its reference."""
     found = Found(case)
@@ -153,7 +153,7 @@ class _Texts:
     """The reference's logits over the texts of a case, read once for all precisions."""
 
     def __init__(
-        self, case: Case, place: Path, path: Path, llama: LlamaLogits, found: Found, prompts: int, length: int
+        self, case: Case, place: Path, path: Path, llama: LlamaReference, found: Found, prompts: int, length: int
     ) -> None:
         random = torch.Generator().manual_seed(0)
         ids = torch.randint(len(tokens.CONTROL), tokens.SIZE, (20 + GIVEN + BEYOND,), generator=random).tolist()
@@ -173,7 +173,7 @@ class _Texts:
         self._logits, self._exact = logits, self._unrounded(case, place, llama, logits)
 
     def _read(
-        self, case: Case, place: Path, path: Path, llama: LlamaLogits, found: Found, asks: Sequence[Ask]
+        self, case: Case, place: Path, path: Path, llama: LlamaReference, found: Found, asks: Sequence[Ask]
     ) -> tuple[list[Tensor], bool]:
         """The reference's logits, and whether they are log-probabilities."""
         if case.kind:
@@ -188,7 +188,7 @@ class _Texts:
         source = TransformersLogits.of(path, cached)
         return [source.logits(*ask) for ask in asks], False
 
-    def _unrounded(self, case: Case, place: Path, llama: LlamaLogits, logits: list[Tensor]) -> list[Tensor]:
+    def _unrounded(self, case: Case, place: Path, llama: LlamaReference, logits: list[Tensor]) -> list[Tensor]:
         """The reference without roundings of its own: llama.cpp rounds what it multiplies with quantised weights, so
         the same numbers are given to it as float32.
         """

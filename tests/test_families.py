@@ -11,7 +11,7 @@ import torch
 from benchmarks.families import COMMAND, DOCUMENT, OWN, THEIRS, Case, Found, cases, examined, result
 from benchmarks.measure.agreement import Agreement, Text, compared
 from benchmarks.small.folders import folder, network
-from benchmarks.yardsticks.llama_logits import LlamaLogits
+from benchmarks.yardsticks.llama_reference import LlamaReference
 from benchmarks.yardsticks.transformers_logits import TransformersLogits
 from models.loading import load_language_model
 
@@ -19,16 +19,16 @@ PROMPTS, LENGTH = 3, 8
 
 
 @pytest.fixture(scope="module")
-def llama() -> Iterator[LlamaLogits]:
+def llama() -> Iterator[LlamaReference]:
     pytest.importorskip("xllamacpp")
-    logits = LlamaLogits()
+    logits = LlamaReference()
     yield logits
     logits.close()
 
 
 @pytest.mark.parametrize("family", ["llama", "llama-three", "llama-yarn", "qwen2", "qwen3-tied"])
 def test_what_our_own_network_runs_is_what_transformers_generates(family: str) -> None:
-    found = examined(Case(family), LlamaLogits(), PROMPTS, LENGTH)
+    found = examined(Case(family), LlamaReference(), PROMPTS, LENGTH)
     assert found.faults == []
     assert set(found.agreements) == {(THEIRS, "float32"), *((OWN, name) for name in ("float16", "bfloat16", "int8"))}
     assert list(found.refused) == ["gguf"]
@@ -37,14 +37,14 @@ def test_what_our_own_network_runs_is_what_transformers_generates(family: str) -
 
 @pytest.mark.parametrize("family", ["gemma2", "mistral-window"])
 def test_what_transformers_runs_is_what_it_generates(family: str) -> None:
-    found = examined(Case(family), LlamaLogits(), PROMPTS, LENGTH, ("float32", "int8"))
+    found = examined(Case(family), LlamaReference(), PROMPTS, LENGTH, ("float32", "int8"))
     assert found.faults == []
     assert list(found.agreements) == [(THEIRS, "float32")]
     assert list(found.refused) == ["int8"]
 
 
 @pytest.mark.parametrize("kind", ["F16", "Q4_0", "Q4_1", "Q4_K"])
-def test_what_a_gguf_file_decodes_is_what_llama_cpp_decodes(kind: str, llama: LlamaLogits) -> None:
+def test_what_a_gguf_file_decodes_is_what_llama_cpp_decodes(kind: str, llama: LlamaReference) -> None:
     found = examined(Case("llama", kind), llama, PROMPTS, LENGTH, ("float16", "gguf"))
     assert (found.faults, found.reference) == ([], "llama.cpp")
     assert all(path == OWN for path, _ in found.agreements)

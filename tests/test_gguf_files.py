@@ -14,23 +14,21 @@ from torch import Tensor
 
 from benchmarks.small.families import LLAMA3
 from benchmarks.small.gguf_files import gguf_file
-from benchmarks.small.tokens import SIZE
+from benchmarks.yardsticks.llama_reference import LlamaReference
 from models.errors import ModelError
 from models.gguf_files import tensors
 from models.gguf_files.model import GgufModel
 from models.language_model import LanguageModel
 from models.llama.model import LlamaModel
 from models.loading import load_language_model
-from tests.llama_cpp import LlamaCpp
 
 PROMPT = [5, 60, 70, 80, 33, 150, 200, 9, 10, 11] * 4
 TOKENS = 24
-WHOLE = 70  # a token that is a whole character
 
 
 @pytest.fixture(scope="module")
-def llama_cpp() -> Iterator[LlamaCpp]:
-    server = LlamaCpp()
+def llama_cpp() -> Iterator[LlamaReference]:
+    server = LlamaReference()
     yield server
     server.close()
 
@@ -46,10 +44,9 @@ def refusal(path: Path, precision: str = "float32") -> str:
     return str(caught.value)
 
 
-def reference(llama_cpp: LlamaCpp, path: Path, prompt: Sequence[int] = PROMPT, context: int = 512) -> Tensor:
+def reference(llama_cpp: LlamaReference, path: Path, prompt: Sequence[int] = PROMPT, context: int = 512) -> Tensor:
     """llama.cpp's log-probabilities [T, V] of its greedy reply."""
-    steps = llama_cpp.greedy(path, prompt, TOKENS, WHOLE, context)
-    return torch.tensor([[step[token] for token in range(SIZE)] for step in steps], dtype=torch.float64)
+    return llama_cpp.logprobs(path, [(prompt, TOKENS)], context)[0].double()
 
 
 def found(model: LanguageModel, reply: Tensor, prompt: Sequence[int] = PROMPT) -> Tensor:
@@ -72,7 +69,7 @@ def agree(theirs: Tensor, ours: Tensor, margin: float) -> bool:
     "family", ["llama-tied", "llama-odd", "qwen2", "qwen3", "llama-llama3", "llama-linear", "llama-yarn", "qwen2-yarn"]
 )
 def test_a_file_is_the_model_that_llama_cpp_runs(
-    tmp_path: Path, llama_cpp: LlamaCpp, family: str, precision: str
+    tmp_path: Path, llama_cpp: LlamaReference, family: str, precision: str
 ) -> None:
     path = gguf_file(tmp_path / "m.gguf", family)
     theirs, model = reference(llama_cpp, path), load(path, precision)
@@ -106,7 +103,7 @@ def test_a_file_is_the_model_that_llama_cpp_runs(
     ],
 )
 def test_architectures_that_transformers_runs_are_those_of_llama_cpp(
-    tmp_path: Path, llama_cpp: LlamaCpp, family: str, said: dict[str, Any]
+    tmp_path: Path, llama_cpp: LlamaReference, family: str, said: dict[str, Any]
 ) -> None:
     """Longer than their windows, and with everything that their metadata says beside the sizes."""
     path = gguf_file(tmp_path / "m.gguf", family, **said)
@@ -118,7 +115,7 @@ def test_architectures_that_transformers_runs_are_those_of_llama_cpp(
 
 @pytest.mark.parametrize(("context", "times"), [(256, 1), (512, 7)])
 def test_factors_for_long_texts_are_those_of_the_length(
-    tmp_path: Path, llama_cpp: LlamaCpp, context: int, times: int
+    tmp_path: Path, llama_cpp: LlamaReference, context: int, times: int
 ) -> None:
     """llama.cpp takes the long ones where its context is longer than the original one; here the text must be."""
     said = {"phi3.rope.scaling.original_context_length": 256, "phi3.context_length": 512}
@@ -141,7 +138,7 @@ def test_factors_for_long_texts_are_those_of_the_length(
     ],
 )
 def test_what_other_architectures_say_is_obeyed(
-    tmp_path: Path, llama_cpp: LlamaCpp, architecture: str, said: dict[str, Any]
+    tmp_path: Path, llama_cpp: LlamaReference, architecture: str, said: dict[str, Any]
 ) -> None:
     path = gguf_file(tmp_path / "m.gguf", architecture, metadata={f"{architecture}.{key}": said[key] for key in said})
     theirs = reference(llama_cpp, path)
@@ -184,7 +181,7 @@ def test_a_tensor_that_would_be_dropped_is_named(tmp_path: Path) -> None:
         {"attention.layer_norm_rms_epsilon": 0.5},
     ],
 )  # fmt: skip
-def test_what_the_metadata_says_is_obeyed(tmp_path: Path, llama_cpp: LlamaCpp, said: dict[str, Any]) -> None:
+def test_what_the_metadata_says_is_obeyed(tmp_path: Path, llama_cpp: LlamaReference, said: dict[str, Any]) -> None:
     path = gguf_file(tmp_path / "m.gguf", metadata={f"llama.{key}": value for key, value in said.items()})
     theirs = reference(llama_cpp, path)
     ours = found(load(path), theirs)
@@ -230,7 +227,7 @@ def test_another_architecture_is_refused_by_its_name(tmp_path: Path) -> None:
     "kind",
     ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"],
 )
-def test_every_format_is_unpacked_as_llama_cpp_does(tmp_path: Path, llama_cpp: LlamaCpp, kind: str) -> None:
+def test_every_format_is_unpacked_as_llama_cpp_does(tmp_path: Path, llama_cpp: LlamaReference, kind: str) -> None:
     """llama.cpp quantises what its quantised maps read, so its own noise is what a small model's numbers differ by."""
     path = gguf_file(tmp_path / "m.gguf", kind=kind)
     theirs = reference(llama_cpp, path)
@@ -239,7 +236,7 @@ def test_every_format_is_unpacked_as_llama_cpp_does(tmp_path: Path, llama_cpp: L
     assert agree(theirs, ours, 0.01 if kind == "F16" else 0.5)
 
 
-def test_blocks_of_four_bits_run_as_they_are(tmp_path: Path, llama_cpp: LlamaCpp) -> None:
+def test_blocks_of_four_bits_run_as_they_are(tmp_path: Path, llama_cpp: LlamaReference) -> None:
     path = gguf_file(tmp_path / "m.gguf", "llama-llama3", kind="Q4_1")
     theirs, model = reference(llama_cpp, path), load(path, "gguf")
     assert model.precision == "gguf"

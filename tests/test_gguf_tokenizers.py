@@ -14,13 +14,13 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 from benchmarks.small.gguf_files import gguf_file
+from benchmarks.yardsticks.llama_reference import LlamaReference
 from models.chat.encoder import Encoder
 from models.errors import ModelError
 from models.gguf_files.metadata import Metadata
 from models.gguf_files.pretokenizers import RULES
 from models.gguf_files.splits import joined
 from models.gguf_files.tokenizer import end_ids, tokenizer_of
-from tests.llama_cpp import LlamaCpp
 
 TEXTS = (
     "Hello, world! It's 12,345.67 apples — don't ASK; we'LL see, I'm sure they'Re",
@@ -48,8 +48,8 @@ CONTROLS = ("<|start|>", "<|stop|>")
 
 
 @pytest.fixture(scope="module")
-def llama_cpp() -> Iterator[LlamaCpp]:
-    server = LlamaCpp()
+def llama_cpp() -> Iterator[LlamaReference]:
+    server = LlamaReference()
     yield server
     server.close()
 
@@ -118,7 +118,7 @@ def hard_texts() -> list[str]:
     return [*TEXTS, *("".join(drawn.choices(letters, k=drawn.randint(2, 40))) for _ in range(100))]
 
 
-def same(llama_cpp: LlamaCpp, path: Path) -> None:
+def same(llama_cpp: LlamaReference, path: Path) -> None:
     texts, tokenizer = hard_texts(), ours(path)
     for special in (True, False):
         theirs = llama_cpp.ids(path, texts, special)
@@ -128,7 +128,7 @@ def same(llama_cpp: LlamaCpp, path: Path) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_cuts_text_as_llama_cpp_does(
-    tmp_path: Path, llama_cpp: LlamaCpp, byte_level: dict[str, Any], rule: str
+    tmp_path: Path, llama_cpp: LlamaReference, byte_level: dict[str, Any], rule: str
 ) -> None:
     same(llama_cpp, made(tmp_path / "m.gguf", byte_level, pre=rule))
 
@@ -146,14 +146,14 @@ def test_rules_are_told_apart_by_these_texts(tmp_path: Path, byte_level: dict[st
     [{}, {"add_space_prefix": False}, {"add_bos_token": False}, {"add_eos_token": True}, {"bos_token_id": None}],
 )
 def test_sentence_piece_merges_as_llama_cpp_does(
-    tmp_path: Path, llama_cpp: LlamaCpp, sentence_piece: dict[str, Any], said: dict[str, Any]
+    tmp_path: Path, llama_cpp: LlamaReference, sentence_piece: dict[str, Any], said: dict[str, Any]
 ) -> None:
     same(llama_cpp, made(tmp_path / "m.gguf", sentence_piece, **said))
 
 
 @pytest.mark.parametrize("said", [{"add_bos_token": True}, {"add_bos_token": False, "add_eos_token": True}])
 def test_what_stands_around_a_text_is_what_the_file_says(
-    tmp_path: Path, llama_cpp: LlamaCpp, byte_level: dict[str, Any], said: dict[str, Any]
+    tmp_path: Path, llama_cpp: LlamaReference, byte_level: dict[str, Any], said: dict[str, Any]
 ) -> None:
     same(llama_cpp, made(tmp_path / "m.gguf", byte_level, pre="qwen2", **said))
 
@@ -163,7 +163,7 @@ def test_what_stands_around_a_text_is_what_the_file_says(
     "template", ["<|im_start|>{{ messages[0].content }}", "{{ bos_token }}{{ messages[0].content }}"]
 )
 def test_a_chat_begins_once_where_llama_cpp_begins_it(
-    tmp_path: Path, llama_cpp: LlamaCpp, byte_level: dict[str, Any], begins: bool, template: str
+    tmp_path: Path, llama_cpp: LlamaReference, byte_level: dict[str, Any], begins: bool, template: str
 ) -> None:
     said = byte_level | {"tokenizer.chat_template": template, "tokenizer.ggml.add_bos_token": begins}
     path = made(tmp_path / "m.gguf", said)
@@ -219,7 +219,7 @@ def test_the_chat_templates_of_a_file_reach_the_tokenizer(tmp_path: Path, byte_l
     ],
 )
 def test_a_reply_ends_at_all_tokens_that_llama_cpp_ends_at(
-    tmp_path: Path, llama_cpp: LlamaCpp, byte_level: dict[str, Any], spelled: list[str]
+    tmp_path: Path, llama_cpp: LlamaReference, byte_level: dict[str, Any], spelled: list[str]
 ) -> None:
     tokens = [*byte_level["tokenizer.ggml.tokens"], *spelled, "<|turn|>", "<|message_end|>"]
     count = len(tokens)
