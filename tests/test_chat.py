@@ -322,6 +322,20 @@ def test_contents_are_parts_where_a_template_needs_parts() -> None:
         assert told.tokenizer.decode(told.encode_chat("Hello </s> there.", None, "Yes")) == "Hello </s> there.Yes"
 
 
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "{% if messages[0].content | length > 5 %}{{ raise_exception('Too long.') }}{% endif %}",
+        "{% if 'Hello' in messages[0].content %}{{ raise_exception('Rude.') }}{% endif %}",
+    ],
+)
+@pytest.mark.parametrize("written", ["{{ messages[0].content }}", "{{ messages | tojson }}"])
+def test_what_a_template_refuses_is_not_told_to_it_as_a_list_that_it_spells_out(guard: str, written: str) -> None:
+    told = templated(guard + written, "byte-level")
+    with pytest.raises(ModelError, match=r"refuses this request \(it says: (Too long|Rude)\); change the request"):
+        told.encode_chat("Hello there.")
+
+
 def test_named_templates_give_the_default_one(tmp_path: Path, tokenizer: Any) -> None:
     """As they stand in tokenizer_config.json, or in files of their own."""
     named = [{"name": "rag", "template": "no"}, {"name": "default", "template": "{{ messages[0].content }}!"}]

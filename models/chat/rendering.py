@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from models.errors import ModelError
 MOST_LINES = 1_000_000
 MOST_AROUND = 200_000  # characters that a template may write around the texts it is given
 LONGEST_REASON = 160
+SPELLED_OUT = re.compile(r"""['"]type['"]: ?['"]text['"]""")  # a list of parts, written down as it is
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,20 @@ class Template:
         return self._render(roles, texts, parts, begin=False)
 
     def _in_some_form(self, roles: Sequence[str], texts: Sequence[str]) -> Rendered:
-        """With contents as text, or as lists of parts, which templates of models that see images may need."""
+        """With contents as text, or as lists of parts, which templates of models that see images may need.
+
+        A template that writes down such a list itself knows of no parts: what it said of the text holds.
+        """
         try:
             return self._rendered(roles, texts, parts=False)
         except RefusedError as refusal:
             try:
-                return self._rendered(roles, texts, parts=True)
+                made = self._rendered(roles, texts, parts=True)
             except RefusedError:
                 raise refusal from None
+            if SPELLED_OUT.search(made.frame):
+                raise refusal
+            return made
 
     def _rendered(self, roles: Sequence[str], texts: Sequence[str], parts: bool) -> Rendered:
         text = self._render(roles, texts, parts)
