@@ -27,6 +27,8 @@ from models.llama.model import LlamaModel
 from models.transformers_model import TransformersModel
 
 LAST_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "final_norm")
+PROBE = [1, 2, 3, 4]  # tokens that a cut model is tried on
+ROUNDING = 0.05  # of the spread, at most, in bfloat16
 
 
 class TunedLens(nn.Module):
@@ -63,14 +65,46 @@ def first_layers(model: LanguageModel, layers: int, last: nn.Module, name: str, 
     between an embedding and a norm.
     """
     _true_part(layers, model.depth)
+    places = _places(model)
+    try:
+        cut = _cut(model, layers, last, places, name, revision)
+        stands_alone = _gives_the_state(cut, model, layers, last, places)
+    except Exception as error:  # of layers that count on others, such as on the cache of one that attends
+        raise _no_plain_stack(model) from error
+    if not stands_alone:
+        raise _no_plain_stack(model)
+    return cut
+
+
+def _cut(
+    model: LanguageModel, layers: int, last: nn.Module, places: dict[str, str], name: str, revision: str
+) -> TransformersModel:
     whole = model.model
-    cut, body, places = _twin(whole), _twin(whole.base_model), _places(model)
+    cut, body = _twin(whole), _twin(whole.base_model)
     cut.config = body.config = _shallower(whole.config, layers)
     body._modules[places["layers"]] = nn.ModuleList(list(getattr(body, places["layers"]))[:layers])
     body._modules[places["norm"]] = last
     cut._modules[places["body"]] = body
     cut._modules[places["unembedding"]] = _twin(whole.get_output_embeddings())
     return TransformersModel(cut, model.tokenizer, name, revision, whole.device)
+
+
+@torch.inference_mode()
+def _gives_the_state(
+    cut: TransformersModel, model: LanguageModel, layers: int, last: nn.Module, places: dict[str, str]
+) -> bool:
+    """Whether, over a few tokens, the cut ends with what the model's layer gives, and `unembed` with the model's logits."""
+    whole, head, final = _twin(model.model), _twin(model.model.get_output_embeddings()), []
+    whole._modules[places["unembedding"]] = head
+    head.register_forward_pre_hook(lambda module, inputs: final.append(inputs[0][0]))
+    out = whole(torch.tensor([PROBE], device=cut.device), output_hidden_states=True)
+    state = cut.features(PROBE[:1], [*PROBE[1:], 0])
+    return _near(state, last(out.hidden_states[layers])[0]) and _near(unembed(model, final[0]), out.logits[0])
+
+
+def _near(one: Tensor, other: Tensor) -> bool:
+    one, other = one.float().cpu(), other.float().cpu()
+    return bool((one - other).abs().max() <= ROUNDING * other.std())
 
 
 def _true_part(layers: int, depth: int) -> None:
@@ -104,12 +138,16 @@ def _places(model: LanguageModel) -> dict[str, str]:
         "norm": [key for key, _ in body.named_children() if key in LAST_NORMS],
     }
     if any(len(keys) != 1 for keys in found.values()):
-        raise ModelError(
-            f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; name a small model with "
-            f"--small-model.",
-            f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; choose another policy.",
-        )
+        raise _no_plain_stack(model)
     return {part: keys[0] for part, keys in found.items()}
+
+
+def _no_plain_stack(model: LanguageModel) -> ModelError:
+    return ModelError(
+        f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; name a small model with "
+        f"--small-model.",
+        f"{model.name} is not a plain stack of layers, so its first layers cannot stand alone; choose another policy.",
+    )
 
 
 def _twin(module: Any) -> Any:

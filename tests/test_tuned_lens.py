@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel
 
+from benchmarks.small import tokens as small
+from benchmarks.small.folders import network
 from models.errors import ModelError
 from models.language_model import LanguageModel
 from models.transformers_model import TransformersModel
@@ -144,6 +146,14 @@ def test_without_a_norm_its_states_are_those_after_the_layer(llama: LanguageMode
 def test_layers_that_are_no_true_part_are_refused(llama: LanguageModel, layers: int) -> None:
     with pytest.raises(ModelError, match="`layers` must be a whole number from 1 to 3"):
         with_lens(llama, layers, TunedLens(32), "cut", "0")
+
+
+@pytest.mark.parametrize("family", ["qwen3_next", "falcon_h1", "jamba", "nanochat", "xlstm"])
+def test_a_family_whose_first_layers_are_no_model_is_refused_with_the_remedy(family: str) -> None:
+    """Layers that need the cache of others, a norm that is used twice, a cap on the logits that is not known here."""
+    model = TransformersModel(network(family), small.tokenizer(), family, "0", CPU)
+    with pytest.raises(ModelError, match=f"{family} is not a plain stack of layers, .*name a small model"):
+        with_lens(model, 1, random_lens(64), "cut", "0")
 
 
 def test_a_model_that_is_no_plain_stack_is_refused_with_the_remedy() -> None:
