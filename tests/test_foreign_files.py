@@ -213,7 +213,16 @@ class OddError(RuntimeError):
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (KeyError("model.norm.weight"), "model.norm.weight is missing in it"),
+        (
+            KeyError("model.norm.weight"),
+            "model.norm.weight is missing in it, or is a value that transformers does not know",
+        ),
+        (KeyError("su"), "su is missing in it, or is a value that transformers does not know"),
+        (
+            KeyError("Missing required keys in `rope_parameters` for 'rope_type'='linear': {'factor'}"),
+            "Missing required keys in `rope_parameters` for 'rope_type'='linear': {'factor'}",
+        ),
+        (AttributeError("module 'torch' has no attribute 'nonsense'"), "dtype in its configuration cannot be nonsense"),
         (AttributeError("'int' object has no attribute 'to_dict'"), "of a kind that cannot be there"),
         (OddError("<class 'a.b.Whole'> cannot be. Look above!"), "Whole cannot be"),
         (OddError("OddError: not this"), "not this"),

@@ -15,6 +15,7 @@ KNOWN: Final = (
         r"\1 in its configuration is \3, which is not {\2}",
     ),
     (r"Class validation error for validator '\w+': \w+: (.*)", r"\1"),
+    (r"module 'torch' has no attribute '(\w+)'", r"dtype in its configuration cannot be \1"),
     (r"model type `(.{0,40})` but Transformers does not", r"transformers knows no model type \1"),
     (r"should have a `model_type` key", "config.json names no model_type"),
     (r"Unrecognized configuration class <class '[\w.]*?(\w+)Config'>", r"\1 is no model that writes text"),
@@ -58,7 +59,10 @@ def reason_of(error: Exception, where: str = "") -> str:
         if found:
             return _named(found.expand(words))
     if isinstance(error, KeyError):
-        return f"{said.strip(chr(39))[:60]} is missing in it"
+        looked_for = str(error.args[0]) if error.args else ""
+        if " " in looked_for:  # a sentence of its own
+            return _named(" ".join(looked_for.split()))
+        return f"{looked_for[:60]} is missing in it, or is a value that transformers does not know"
     if not said or OF_CODE.search(said):
         return WRONG_KIND
     return _named(said.replace(f"{where}/", "") if where else said)
