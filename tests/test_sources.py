@@ -233,6 +233,22 @@ def test_names_without_the_models_prefix_are_read_as_transformers_reads_them(
 
 
 @pytest.mark.parametrize("precision", PATHS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_names_with_the_models_prefix_once_more_are_read_as_transformers_reads_them(
+    tmp_path: Path, precision: str, tied: bool
+) -> None:
+    expected = reference(folder(tmp_path, tie_word_embeddings=tied))
+
+    def lengthen(tensors: Tensors) -> None:
+        for name in list(tensors):
+            tensors[f"model.{name}"] = tensors.pop(name)
+
+    rewritten(tmp_path, lengthen)
+    torch.testing.assert_close(reference(tmp_path), expected)
+    same(expected, tmp_path, precision)
+
+
+@pytest.mark.parametrize("precision", PATHS)
 @pytest.mark.parametrize("prefix", ["base_model.model.", "_orig_mod.", "module.", "language_"])
 def test_names_with_a_wrappers_prefix_are_refused(tmp_path: Path, precision: str, prefix: str) -> None:
     def wrap(tensors: Tensors) -> None:

@@ -31,13 +31,16 @@ COUNTED = (torch.int64, torch.bool)  # positions and masks; a weight is never ke
 def fitted(name: str, tensors: Mapping[str, Any], expected: Mapping[str, Any], tied: bool) -> dict[str, Any]:
     """The tensors of the model `name` as its module names them: `expected` gives every name with a tensor of its shape.
 
-    As in transformers, the names may lack the prefix `model.`, and of a table that is `tied` to the unembedding one of the
+    As in transformers, the names may lack the prefix `model.` or have it once more, and of a table that is `tied` to the unembedding one of the
     two is enough; where both are there and differ, both stay. Raises ModelError.
     """
     named = {}
     for key, tensor in tensors.items():
-        whole = f"model.{key}"
-        named[whole if key not in expected and whole in expected and whole not in tensors else key] = tensor
+        others = (f"model.{key}", key.removeprefix("model."))
+        meant = next(
+            (other for other in others if other in expected and other not in tensors and other not in named), key
+        )
+        named[key if key in expected else meant] = tensor
     table, head = "model.embed_tokens.weight", "lm_head.weight"
     if tied and head in named and table not in named:
         named[table] = named.pop(head)
