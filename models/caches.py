@@ -17,6 +17,21 @@ from transformers import Cache, DynamicCache
 from transformers.cache_utils import CacheLayerMixin, LinearAttentionCacheLayerMixin
 
 NONE = torch.empty(1, 0, dtype=torch.long)
+WINDOWS = ("sliding_window", "attention_chunk_size", "layer_types")  # what transformers' cache makes windows of
+
+
+def empty(config: Any) -> DynamicCache:
+    """A cache of a model that has read nothing.
+
+    A window that a configuration names but its family does not know acts in transformers' cache alone, which would forget
+    what the model's attention still looks at: such a one is left out.
+    """
+    named = [name for name in WINDOWS if getattr(config, name, None) is not None and not hasattr(type(config), name)]
+    if unknown := [name for name in named if not hasattr(type(config)(), name)]:
+        config = copy.copy(config)
+        for name in unknown:
+            setattr(config, name, None)
+    return DynamicCache(config=config)
 
 
 @dataclass
@@ -96,7 +111,7 @@ class Apart:
 def padded(caches: Sequence[Kept], counts: Sequence[int], config: Any) -> Kept:
     """One cache of sum(counts) rows out of one-row caches of plain layers: the shorter prompts are padded on the left."""
     lengths = [cache.ids.shape[1] for cache in caches]
-    joined, longest = DynamicCache(config=config), max(lengths)
+    joined, longest = empty(config), max(lengths)
     for index, layers in enumerate(zip(*(cache.state.layers for cache in caches), strict=True)):
         joined.update(
             torch.cat([_repeated(layer.keys, longest, n) for layer, n in zip(layers, counts, strict=True)]),

@@ -6,9 +6,10 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+from models.caches import empty
 
 LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len", "max_sequence_length")
 BOUND = 8192  # tokens that are read where a configuration names no length
@@ -108,7 +109,7 @@ class Family:
     def of(cls, model: Any) -> Family:
         config, takes = model.config.get_text_config(decoder=True), inspect.signature(model.forward).parameters
         keeps = None if _forgets(config) else next((name for name in CACHES if name in takes), None)
-        layers = {type(layer) for layer in DynamicCache(config=config).layers} if keeps == CACHES[0] else set()
+        layers = {type(layer) for layer in empty(config).layers} if keeps == CACHES[0] else set()
         return cls(
             keeps=keeps,
             placed="position_ids" in takes,

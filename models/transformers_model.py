@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
-from models.caches import Apart, Kept, padded, size_of
+from models.caches import Apart, Kept, empty, padded, size_of
 from models.chat.ends import end_ids_of
 from models.errors import ModelError
 from models.families import Family
@@ -179,7 +178,7 @@ class TransformersModel(LanguageModel):
         """What a model that has read nothing keeps, as `generate` begins; None where the model makes it by itself."""
         if not self._model._supports_default_dynamic_cache():
             return None
-        return DynamicCache(config=self._model.config.get_text_config(decoder=True))
+        return empty(self._model.config.get_text_config(decoder=True))
 
     def _options(self, ids: Tensor, fed: Tensor, last: int, padding: Tensor | None) -> dict[str, Any]:
         """What a pass over the last tokens `fed` [B, T] of `ids` [B, L] is told beside its cache."""

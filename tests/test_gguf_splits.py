@@ -110,6 +110,7 @@ def test_a_header_that_cannot_be_true_is_named(
     [
         (lambda file: file.entries.append(file.entry("block_count")), "it says 'llama.block_count' twice"),
         (lambda file: file.add("general.alignment", U32, 1), "its alignment is 1"),
+        (lambda file: file.add("general.alignment", U32, 16), "its alignment is 16"),
         (lambda file: file.add("general.alignment", U32, 48), "its alignment is 48"),
         (lambda file: setattr(file.tensors[2], "offset", 0), "lies at 0, where the one before ends"),
         (lambda file: setattr(file.tensors[2], "name", "n" * 64), "the name of a tensor is none"),

@@ -188,6 +188,8 @@ def test_a_rule_or_a_kind_that_is_not_read_is_named(tmp_path: Path, byte_level: 
         ({"model": "t5"}, "has a tokenizer of the kind 't5'; GGUF files with the kinds gpt2, llama are read."),
         ({"model": "llama"}, "has no token <0x00> for a byte"),
         ({"tokens": None}, "holds no tokenizer"),
+        ({"merges": None}, "has no merges"),
+        ({"merges": []}, "has no merges"),
         ({"merges": ["nothing known"]}, "has tokens and merges that do not fit together"),
         ({"token_type": [1]}, "lists that do not fit together"),
     ):

@@ -125,6 +125,14 @@ def test_scores_and_states_are_those_of_decoding(family: str) -> None:
     torch.testing.assert_close(model.features(PROMPT, ids), hidden, atol=NOISE, rtol=0)
 
 
+def test_a_window_that_a_family_does_not_know_is_none() -> None:
+    plain, other = (TransformersModel(network("gpt_neox"), tokenizer(), "x", "x", torch.device("cpu")) for _ in "12")
+    other.model.config.sliding_window = 4
+    named = TransformersModel(other.model, tokenizer(), "x", "x", torch.device("cpu"))
+    assert decoded(named, PROMPT)[0] == decoded(plain, PROMPT)[0]
+    assert named.joins
+
+
 @pytest.mark.parametrize("family", ALL)
 def test_forks_grow_apart(family: str) -> None:
     model = loaded(family)

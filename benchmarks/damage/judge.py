@@ -57,6 +57,6 @@ def verdict(kind: Kind, given: Given, again: Given, answer: Answer | None, gguf:
     noise = max(NOISE[given.precision], LLAMA_NOISE if gguf else 0.0)
     if not answer.behind <= noise:
         return Verdict(FAULT, f"tokens {answer.behind:.3g} nats behind the reference's in {given.precision}")
-    if answer.prompt != given.prompt:
-        return Verdict(FAULT, f"prompt ids {given.prompt} for {answer.prompt}")
+    if given.prompt not in answer.prompts:
+        return Verdict(FAULT, f"prompt ids {given.prompt} for {answer.prompts}")
     return Verdict(FAULT, "tokens of what must be refused") if kind.may == REFUSED else Verdict(RIGHT, "")

@@ -56,7 +56,7 @@ FORMATS = {  # ggml's number → name, weights of a block, bytes of a block
 }
 VERSIONS = (2, 3)
 LONGEST_NAME = 64  # bytes of a tensor's name and its end in ggml
-ALIGNMENT = 32  # unless the file says another
+ALIGNMENT = 32  # unless the file says another; llama.cpp reads none that is smaller
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class _Reader:
         self, metadata: dict[str, Any], described: list[tuple[str, tuple[int, ...], int, int]]
     ) -> dict[str, Stored]:
         alignment = metadata.get("general.alignment", ALIGNMENT)
-        if type(alignment) is not int or alignment < 8 or alignment & (alignment - 1):
+        if type(alignment) is not int or alignment < ALIGNMENT or alignment & (alignment - 1):
             raise _broken(self._path, f"its alignment is {str(alignment)[:40]}")
         start = -(-self._at // alignment) * alignment
         found: dict[str, Stored] = {}

@@ -53,7 +53,7 @@ def tokenizer_of(metadata: Metadata) -> Any:
     vocabulary = vocabulary_of(metadata)
     rule = _rule(metadata) if MODELS[kind] else Rule((), begins=True)
     try:
-        built = _byte_level(vocabulary, rule) if MODELS[kind] else _sentence_piece(metadata, vocabulary)
+        built = _byte_level(metadata, vocabulary, rule) if MODELS[kind] else _sentence_piece(metadata, vocabulary)
     except ModelError:
         raise
     except Exception as error:  # the library names its own kinds
@@ -126,7 +126,9 @@ def _rule(metadata: Metadata) -> Rule:
     return RULES[named]
 
 
-def _byte_level(vocabulary: Vocabulary, rule: Rule) -> Tokenizer:
+def _byte_level(metadata: Metadata, vocabulary: Vocabulary, rule: Rule) -> Tokenizer:
+    if not vocabulary.merges:
+        raise ModelError(f"The tokenizer of {metadata.name} has no merges; convert it again.")
     ids = {token: number for number, token in enumerate(vocabulary.tokens)}
     built = Tokenizer(BPE(vocab=ids, merges=vocabulary.merges, ignore_merges=rule.whole_words))
     cuts = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in rule.patterns]
