@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from playground.config import Settings
+from playground.ui.runs import Run
 from tests.scripted import WORDS, ScriptedParts, channels, measured_catalogue, step
 from tests.serving import served
 
@@ -202,16 +203,24 @@ def test_a_channel_that_never_varied_gives_way_to_one_that_did(
 
 
 def test_a_run_stopped_before_its_first_token_has_no_chart_and_is_called_stopped(
-    page: Page, settings: Settings
+    page: Page, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hold = threading.Event()
+    hold, stopped, cancel = threading.Event(), threading.Event(), Run.cancel
+
+    def cancelled(run: Run, *how: Any) -> None:
+        cancel(run, *how)
+        stopped.set()
+
+    monkeypatch.setattr(Run, "cancel", cancelled)
     with served(ScriptedParts(settings, texts=(WORDS,), hold={0: hold})) as server:
         page.goto(server.url)
         page.click("#generate")
         stop = page.locator("#compare-board .pg-stop")
         stop.focus()
         page.locator("#compare-board .pg-lane").first.wait_for()
+        stopped.clear()
         stop.press("Enter")
+        assert stopped.wait(30)
         hold.set()
         page.wait_for_selector("#compare-board .pg-figures dt")
         page.wait_for_selector("#compare-no-vote >> visible=true")

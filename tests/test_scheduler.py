@@ -269,6 +269,6 @@ def test_the_embedded_model_decodes_for_two_threads_what_it_decodes_alone(embedd
 
 def test_the_room_is_what_the_cache_may_take_of_this_model(embedded_model: LanguageModel) -> None:
     _, cache = embedded_model.prefill(embedded_model.encode_chat("Name a city."))
-    kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
-    assert embedded_model.position_bytes == kept // cache.get_seq_length()
+    kept = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.state.layers)
+    assert embedded_model.position_bytes == kept // cache.ids.shape[1]
     assert room_for(embedded_model).positions == scheduler.CACHE_BYTES // embedded_model.position_bytes
