@@ -22,7 +22,8 @@ from tests.tiny_lm import TinyLM
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-torch.set_num_threads(2)
+THREADS = 2
+torch.set_num_threads(THREADS)
 compile_loops()
 
 
@@ -30,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not any(item.get_closest_marker(name) for name in ("browser", "slow")):
             item.add_marker(pytest.mark.quick)
+
+
+@pytest.fixture(autouse=True)
+def _as_many_threads() -> Iterator[None]:
+    """A model that is loaded for one thread leaves PyTorch with one."""
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
