@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, TimeoutError
 
 from playground.config import Settings
 from playground.ui.runs import Run
@@ -25,11 +26,17 @@ TITLES = ".pg-chart .js-plotly-plot .gtitle"
 def run(page: Page, *specs: str) -> None:
     for lane, spec in enumerate(specs):
         line = page.locator(".pg-specinput").nth(lane)
-        line.fill(spec)
-        line.press("Tab")
-        page.wait_for_function(
-            "([i, s]) => document.querySelectorAll('.pg-specinput')[i].value === s", arg=[lane, spec]
-        )
+        for _ in range(4):  # a page that still loads may draw its lines anew
+            line.fill(spec)
+            line.press("Tab")
+            with contextlib.suppress(TimeoutError):
+                page.wait_for_function(
+                    "([i, s]) => document.querySelectorAll('.pg-specinput')[i].value === s",
+                    arg=[lane, spec],
+                    timeout=8000,
+                )
+                break
+        assert line.input_value() == spec
     before = (
         page.locator("#compare-board .pg-lane").first.element_handle(timeout=1000)
         if page.locator(".pg-lane").count()
