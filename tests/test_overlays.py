@@ -111,9 +111,13 @@ def test_charts_and_tokens_point_at_each_other(page: Page, settings: Settings) -
         page.wait_for_selector("#generate")
         run(page, "edt", "fixed:temperature=0.7")
         page.wait_for_function("document.querySelectorAll('.pg-chart .js-plotly-plot').length === 2")
-        area: Any = page.locator(".pg-chart .nsewdrag").first.bounding_box()
-        page.mouse.move(area["x"] + 5, area["y"] + area["height"] / 2)
-        page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2, steps=4)
+        for _ in range(50):  # a chart is still laid out for a while after it is there
+            area: Any = page.locator(".pg-chart .nsewdrag").first.bounding_box()
+            page.mouse.move(area["x"] + 5, area["y"] + area["height"] / 2)
+            page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2, steps=4)
+            page.wait_for_timeout(200)
+            if page.locator(".pg-pointed").count():
+                break
         page.wait_for_selector(".pg-pointed")
         marked = page.locator("#compare-board .pg-pointed").evaluate_all(
             "all => all.map(s => [s.closest('.pg-lane').dataset.lane, [...s.closest('.pg-text').querySelectorAll('.pg-token')].indexOf(s)])"
@@ -283,7 +287,7 @@ def distances(page: Page, lane: int) -> list[float]:
     ("spec", "name", "values"),
     [  # the least, the quartiles and the most that the shipped model keeps under such a cut
         ("fixed:temperature=0.3,top_k=5", "kept_mass", (0.83, 0.984, 0.9999)),
-        ("fixed:temperature=1.0,top_k=40", "kept_mass", (0.58, 0.82, 0.93, 0.976, 0.994, 1.0)),
+        ("fixed:top_k=40", "kept_mass", (0.58, 0.82, 0.93, 0.976, 0.994, 1.0)),
         ("fixed:min_p=0.1", "kept_tokens", (1.0, 3.0, 5.0, 12.0, 43.0)),
         ("fixed:temperature=1.2,top_p=0.99", "kept_tokens", (3.0, 11.0, 169.0, 1162.0)),
     ],

@@ -31,8 +31,8 @@ COUNTED = (torch.int64, torch.bool)  # positions and masks; a weight is never ke
 def fitted(name: str, tensors: Mapping[str, Any], expected: Mapping[str, Any], tied: bool) -> dict[str, Any]:
     """The tensors of the model `name` as its module names them: `expected` gives every name with a tensor of its shape.
 
-    As in transformers, the names may lack the prefix `model.` or have it once more, and of a table that is `tied` to the unembedding one of the
-    two is enough; where both are there and differ, both stay. Raises ModelError.
+    As in transformers, the names may lack the prefix `model.` or have it once more, and of a table that is `tied` to the
+    unembedding one of the two is enough; where both are there and differ, both stay. Raises ModelError.
     """
     named = {}
     for key, tensor in tensors.items():
