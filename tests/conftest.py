@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ from tests.tiny_lm import TinyLM
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+    from tests.serving import Served
 
 THREADS = 2
 torch.set_num_threads(THREADS)
@@ -108,3 +112,17 @@ def page(browser: Any) -> Iterator[Page]:
     )
     yield opened
     context.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The app around scripted parts, as a visitor reaches it; one for all tests of a module."""
+    from tests.scripted import ScriptedParts
+    from tests.serving import served
+
+    with served(ScriptedParts(Settings(data_folder=tmp_path_factory.mktemp("data")))) as running:
+        yield running
+    del running
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

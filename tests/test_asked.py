@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import http.server
 import json
 import socket
 import threading
 import urllib.request
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,29 +15,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page as Tab
 
-from playground.config import Settings
 from playground.ui import unread
 from playground.ui.bodies import UNFINISHED, Bodies
 from playground.ui.contents import BodyError
 from playground.ui.operators import ELSEWHERE
-from tests.scripted import ScriptedParts
-from tests.serving import Served, served
+from tests.serving import Served
 from tests.test_gate import post, send
 from tests.test_remote import page_of_another_origin
 
 # Gradio leaves its event loop open
 pytestmark = pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")
 LONG = "y" * 100_000
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(ScriptedParts(Settings(data_folder=tmp_path_factory.mktemp("data")))) as running:
-        yield running
-    del running
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture

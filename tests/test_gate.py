@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import socket
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,21 +19,11 @@ from playground.ui.contents import DEPTH, VALUES
 from playground.ui.gate import allowed
 from playground.ui.page import build
 from tests.scripted import ScriptedParts
-from tests.serving import Served, free_port, served
+from tests.serving import Served, free_port
 
 # Gradio leaves its event loop open
 pytestmark = pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")
 PIECE = b"x" * 65536
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(ScriptedParts(Settings(data_folder=tmp_path_factory.mktemp("data")))) as running:
-        yield running
-    del running
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def send(server: Served, head: str, *pieces: bytes) -> tuple[int, dict[str, str], str]:

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import urllib.request
-import warnings
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
 
-from playground.config import Settings
 from playground.ui.page import LEAD, NAME
 from playground.ui.preview import HEIGHT, OWN_ROOT, WIDTH, Preview
-from tests.scripted import ScriptedParts
-from tests.serving import Served, served
+from tests.serving import Served
 
 # Gradio leaves its event loop open
 pytestmark = pytest.mark.filterwarnings("ignore:.*:pytest.PytestUnraisableExceptionWarning")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served(ScriptedParts(Settings(data_folder=tmp_path_factory.mktemp("data")))) as running:
-        yield running
-    del running
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 class Head(HTMLParser):
